@@ -1,0 +1,276 @@
+#include "experts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+/* Rows that one task gives to an expert, and tasks a thread in one wave. */
+enum { CHUNK = 256, WAVE = 2 };
+
+struct chunk {                  /* entries first..first+n-1 of the list, all of one expert */
+	size_t expert, first, n;
+};
+
+struct scratch {                /* of a slot */
+	void *gathered, *gate_up, *act;
+};
+
+struct experts {
+	const struct ops *ops;
+	struct device *device;
+	const struct model *m;
+	struct workers *workers;
+	size_t max_rows, n_rows, n_slots;
+	void *memory;
+	struct scratch *scratch;
+	void *sum;                      /* (T, H) */
+	void *wave;                     /* (WAVE CHUNK slots, H): what the experts of one wave gave */
+	int32_t *ids;                   /* (T, k) */
+	void *weights;                  /* (T, k) */
+	/* (T k) entries sorted by expert, then row */
+	uint32_t *list, *slot;
+	void *factor;
+	size_t *begin;                  /* (E + 1): an expert's first entry */
+	struct chunk *chunks;
+	size_t chunk_capacity;
+	/* this run */
+	const struct layer *layer;
+	const struct operand *a;
+	const struct sites *sites;
+	size_t wave_first, wave_end;    /* entries */
+};
+
+static size_t aligned(size_t n)
+{
+	return (n + 63) / 64 * 64;
+}
+
+static size_t gate_up_width(const struct model *m)
+{
+	return m->gated ? 2 * m->expert_inner : m->expert_inner;
+}
+
+static size_t operand_most(const struct ops *ops, struct device *d, size_t k)
+{
+	size_t wide = ops->operand_len(d, CHUNK, k, ops->operand_type(d, DTYPE_F32));
+	size_t narrow = ops->operand_len(d, CHUNK, k, ops->operand_type(d, DTYPE_BF16));
+	return aligned(wide > narrow ? wide : narrow);
+}
+
+static size_t scratch_len(const struct ops *ops, struct device *d, const struct model *m)
+{
+	return operand_most(ops, d, m->width) + operand_most(ops, d, m->expert_inner) +
+	       aligned(CHUNK * gate_up_width(m) * dtype_size(ops->work));
+}
+
+static size_t wave_rows(size_t n_slots)
+{
+	return WAVE * CHUNK * n_slots;
+}
+
+size_t experts_memory(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots, size_t max_rows)
+{
+	size_t element = dtype_size(ops->work), chosen = max_rows * m->experts_per_token;
+	if (!m->n_experts)
+		return 0;
+	return n_slots * scratch_len(ops, d, m) + aligned(wave_rows(n_slots) * m->width * element) +
+	       aligned(max_rows * m->width * element) + 2 * aligned(chosen * element) + 3 * aligned(chosen * 4);
+}
+
+static void *take(char **at, size_t len)
+{
+	void *p = *at;
+	*at += aligned(len);
+	return p;
+}
+
+struct experts *experts_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
+                             size_t max_rows, struct error *e)
+{
+	struct experts *x = mem_zero(1, sizeof *x);
+	size_t element = dtype_size(ops->work), chosen = max_rows * m->experts_per_token;
+	*x = (struct experts){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows,
+	                       .n_slots = workers_count(w) };
+	x->memory = mem_try(experts_memory(ops, d, m, x->n_slots, max_rows), "a batch's experts", e);
+	if (!x->memory) {
+		free(x);
+		return NULL;
+	}
+	x->scratch = mem_zero(x->n_slots, sizeof *x->scratch);
+	x->begin = mem_zero(m->n_experts + 1, sizeof *x->begin);
+	char *at = x->memory;
+	for (size_t i = 0; i < x->n_slots; i++) {
+		x->scratch[i].gathered = take(&at, operand_most(ops, d, m->width));
+		x->scratch[i].act = take(&at, operand_most(ops, d, m->expert_inner));
+		x->scratch[i].gate_up = take(&at, CHUNK * gate_up_width(m) * element);
+	}
+	x->wave = take(&at, wave_rows(x->n_slots) * m->width * element);
+	x->sum = take(&at, max_rows * m->width * element);
+	x->weights = take(&at, chosen * element);
+	x->factor = take(&at, chosen * element);
+	x->ids = take(&at, chosen * 4);
+	x->list = take(&at, chosen * 4);
+	x->slot = take(&at, chosen * 4);
+	return x;
+}
+
+void experts_close(struct experts *x)
+{
+	if (!x)
+		return;
+	free(x->memory);
+	free(x->scratch);
+	free(x->begin);
+	free(x->chunks);
+	free(x);
+}
+
+void experts_begin(struct experts *x, size_t n_rows)
+{
+	x->n_rows = n_rows;
+	memset(x->sum, 0, n_rows * x->m->width * dtype_size(x->ops->work));
+}
+
+void experts_route(struct experts *x, struct rows logits, size_t first)
+{
+	size_t k = x->m->experts_per_token;
+	struct routing to = { x->ids + first * k, (char *)x->weights + first * k * dtype_size(x->ops->work), k };
+	x->ops->route(x->device, logits, x->m->expert_renormalize, to);
+}
+
+struct rows experts_out(const struct experts *x, size_t first, size_t n)
+{
+	size_t width = x->m->width;
+	return (struct rows){ (char *)x->sum + first * width * dtype_size(x->ops->work), n, width, width };
+}
+
+/* A counting sort keeps rows ascending within an expert. */
+static void sort_by_expert(struct experts *x)
+{
+	size_t k = x->m->experts_per_token, n = x->n_rows * k, element = dtype_size(x->ops->work);
+	size_t n_experts = x->m->n_experts;
+	memset(x->begin, 0, (n_experts + 1) * sizeof *x->begin);
+	for (size_t i = 0; i < n; i++)
+		x->begin[x->ids[i] + 1]++;
+	for (size_t i = 0; i < n_experts; i++)
+		x->begin[i + 1] += x->begin[i];
+	for (size_t i = 0; i < n; i++) {
+		size_t at = x->begin[x->ids[i]]++;
+		x->list[at] = (uint32_t)(i / k);
+		x->slot[at] = (uint32_t)(i % k);
+		memcpy((char *)x->factor + at * element, (char *)x->weights + i * element, element);
+	}
+	memmove(x->begin + 1, x->begin, n_experts * sizeof *x->begin);
+	x->begin[0] = 0;
+}
+
+/* Splits the entries into chunks; the number of chunks. */
+static size_t split(struct experts *x)
+{
+	size_t n = 0;
+	for (size_t expert = 0; expert < x->m->n_experts; expert++) {
+		for (size_t at = x->begin[expert]; at < x->begin[expert + 1]; at += CHUNK) {
+			size_t left = x->begin[expert + 1] - at;
+			mem_grow((void **)&x->chunks, &x->chunk_capacity, n + 1, sizeof *x->chunks);
+			x->chunks[n++] = (struct chunk){ expert, at, left < CHUNK ? left : CHUNK };
+		}
+	}
+	return n;
+}
+
+static struct rows wave_rows_at(const struct experts *x, size_t entry, size_t n)
+{
+	size_t width = x->m->width;
+	char *p = (char *)x->wave + (entry - x->wave_first) * width * dtype_size(x->ops->work);
+	return (struct rows){ p, n, width, width };
+}
+
+static void keep_expert_out(struct experts *x, const struct chunk *c, struct rows out)
+{
+	size_t row_len = out.width * dtype_size(x->ops->work), k = x->m->experts_per_token;
+	for (size_t i = 0; i < c->n; i++) {
+		size_t place = x->list[c->first + i] * k + x->slot[c->first + i];
+		memcpy((char *)x->sites->read[SITE_EXPERT_OUT] + place * row_len, (char *)out.p + i * row_len, row_len);
+	}
+}
+
+struct wave {
+	struct experts *x;
+	const struct chunk *chunks;
+};
+
+static void run_chunk(void *argument, size_t i, size_t slot)
+{
+	struct wave *wave = argument;
+	struct experts *x = wave->x;
+	const struct chunk *c = &wave->chunks[i];
+	const struct ops *ops = x->ops;
+	const struct weight *up = &x->layer->expert_gate_up[c->expert], *down = &x->layer->expert_down[c->expert];
+	struct scratch *s = &x->scratch[slot];
+	size_t inner = x->m->expert_inner, element = dtype_size(ops->work);
+	struct operand gathered = { s->gathered, c->n, up->k, up->dtype };
+	struct operand act = { s->act, c->n, down->k, down->dtype };
+	struct rows all = { s->gate_up, c->n, gate_up_width(x->m), gate_up_width(x->m) };
+	struct rows gate = { x->m->gated ? all.p : NULL, c->n, inner, all.stride };
+	struct rows ups = { (char *)all.p + (x->m->gated ? inner * element : 0), c->n, inner, all.stride };
+	struct rows none = { 0 }, out = wave_rows_at(x, c->first, c->n);
+	ops->gather(x->device, gathered, x->a, x->list + c->first, c->n);
+	ops->product(x->device, &gathered, up, all, ops->expert_tile);
+	ops->activate(x->device, x->m->activation, gate, ups, none, act);
+	ops->product(x->device, &act, down, out, ops->expert_tile);
+	if (x->sites->read[SITE_EXPERT_OUT])
+		keep_expert_out(x, c, out);
+}
+
+/* Task i adds what the wave's experts gave to its share of the batch's rows, expert by expert. */
+static void add_rows(void *argument, size_t i, size_t slot)
+{
+	struct wave *wave = argument;
+	struct experts *x = wave->x;
+	size_t share = (x->n_rows + x->n_slots - 1) / x->n_slots, element = dtype_size(x->ops->work);
+	uint32_t first = (uint32_t)(i * share), end = (uint32_t)(first + share);
+	(void)slot;
+	for (const struct chunk *c = wave->chunks; c->first < x->wave_end; c++) {
+		size_t from = c->first, to = c->first + c->n;
+		while (from < to && x->list[from] < first)
+			from++;
+		while (to > from && x->list[to - 1] >= end)
+			to--;
+		if (from < to)
+			x->ops->scatter(x->device, experts_out(x, 0, x->n_rows), wave_rows_at(x, from, to - from),
+			                x->list + from, (char *)x->factor + from * element, to - from);
+	}
+}
+
+static void give_routing(struct experts *x)
+{
+	size_t n = x->n_rows * x->m->experts_per_token;
+	if (x->sites->read[SITE_ROUTER_WEIGHTS])
+		memcpy(x->sites->read[SITE_ROUTER_WEIGHTS], x->weights, n * dtype_size(x->ops->work));
+	if (x->sites->read[SITE_EXPERT_IDX])
+		memcpy(x->sites->read[SITE_EXPERT_IDX], x->ids, n * sizeof *x->ids);
+}
+
+void experts_run(struct experts *x, const struct layer *l, const struct operand *a, const struct sites *sites,
+                 double *flops)
+{
+	x->layer = l;
+	x->a = a;
+	x->sites = sites;
+	give_routing(x);
+	sort_by_expert(x);
+	size_t n_chunks = split(x), entries = x->n_rows * x->m->experts_per_token;
+	mem_grow((void **)&x->chunks, &x->chunk_capacity, n_chunks + 1, sizeof *x->chunks);
+	x->chunks[n_chunks] = (struct chunk){ 0, entries, 0 };
+	for (size_t at = 0, n; at < n_chunks; at += n) {
+		size_t room = WAVE * x->n_slots;
+		n = n_chunks - at < room ? n_chunks - at : room;
+		x->wave_first = x->chunks[at].first;
+		x->wave_end = x->chunks[at + n].first;
+		struct wave wave = { x, &x->chunks[at] };
+		workers_run(x->workers, n, run_chunk, &wave);
+		workers_run(x->workers, x->n_slots, add_rows, &wave);
+	}
+	*flops += 2.0 * (double)entries * (double)x->m->width * (double)(gate_up_width(x->m) + x->m->expert_inner);
+}

@@ -1,0 +1,31 @@
+/*
+ * A mixture of experts over a batch: rows are gathered by expert, each expert runs with its own rows only,
+ * and what it gives is added back in ascending expert, so that the sum doesn't depend on the batch.
+ */
+#ifndef EXPERTS_H
+#define EXPERTS_H
+
+#include "block.h"
+
+struct experts;
+
+/* Memory for batches of max_rows rows.  NULL and e if there isn't any. */
+struct experts *experts_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
+                             size_t max_rows, struct error *e) MUST_CHECK;
+size_t experts_memory(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots, size_t max_rows);
+void experts_close(struct experts *x);
+
+/* Before a layer: n_rows of the batch. */
+void experts_begin(struct experts *x, size_t n_rows);
+
+/* Chooses experts for rows first..first+logits.n-1 from their router's logits (n, E).  By tile. */
+void experts_route(struct experts *x, struct rows logits, size_t first);
+
+/* Runs the chosen experts of layer l on the batch's normed rows `a` (T, H).  flops is added to. */
+void experts_run(struct experts *x, const struct layer *l, const struct operand *a, const struct sites *sites,
+                 double *flops);
+
+/* The sum over experts for rows first..first+n-1: (n, H). */
+struct rows experts_out(const struct experts *x, size_t first, size_t n);
+
+#endif

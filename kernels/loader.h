@@ -1,0 +1,27 @@
+/*
+ * The loading thread: fills the arenas of coming layers while those before them compute.
+ */
+#ifndef LOADER_H
+#define LOADER_H
+
+#include "layer.h"
+
+struct sweep;
+struct loader;
+
+/* Takes arenas for 2 hold layers (fewer if there are fewer) and starts to load from s->from on.  NULL and e. */
+struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error *e) MUST_CHECK;
+
+/* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the
+ * error of the layer that couldn't be. */
+int loader_wait(struct loader *l, size_t end, double *seconds, struct error *e) MUST_CHECK;
+
+/* A loaded layer, valid until it is released. */
+const struct layer *loader_layer(const struct loader *l, size_t layer);
+
+/* All layers before `end` are done with. */
+void loader_release(struct loader *l, size_t end);
+
+void loader_close(struct loader *l);
+
+#endif

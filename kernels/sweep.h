@@ -1,0 +1,64 @@
+/*
+ * The schedule: for each layer, load; for each batch, read, block, write; swap.
+ *
+ * Layers are loaded one after another on a thread of their own while the ones before them compute.  A pass takes
+ * every frame of the stream through the `hold` layers that are resident.  The sweep knows no files: the
+ * caller gives frames, takes frames and fills layers.
+ */
+#ifndef SWEEP_H
+#define SWEEP_H
+
+#include "block.h"
+#include "frame.h"
+#include "tap.h"
+
+/* One pass, or the sum of all. */
+struct sweep_times {
+	size_t from, to;                /* layers from..to-1 */
+	uint64_t rows;
+	double seconds;                 /* wall time of the pass */
+	double read;                    /* loading these layers took, on the loading thread */
+	double stall;                   /* of the wall time: waiting for weights */
+	double compute, frames, taps;   /* of the wall time: the block; reading and writing frames; taps */
+	struct block_times block;       /* thread-seconds */
+};
+
+struct sweep {
+	const struct ops *ops;
+	struct device *device;
+	const struct model *m;
+	struct workers *workers;
+	size_t from, to;                /* layers from..to-1, at least one */
+	size_t hold;                    /* layers resident at a time, at least 1 */
+	size_t batch_rows;              /* sweep_batch_rows */
+	enum dtype resid;               /* what rows are rounded to after every layer */
+
+	void *context;
+	size_t (*parts)(void *context, size_t layer, const struct part **parts);
+	/* Fills a layer by layer_put.  Called on the loading thread. */
+	int (*load)(void *context, struct layer *l, struct error *e);
+	/* The next frame that enters this pass, checked: rows (n, H) of a floating-point type.  1, 0 at the end, or -1. */
+	int (*next)(void *context, struct frame **f, struct error *e);
+	/* Takes over a frame that leaves this pass: resid_pre of layer `to` of the pass. */
+	int (*put)(void *context, struct frame *f, struct error *e);
+	/* A pass is over: what was put comes next. */
+	int (*turn)(void *context, const struct sweep_times *times, struct error *e);
+	/* Taps of one layer; see tap.h. */
+	void (*wants)(void *context, size_t layer, bool wanted[SITE_COUNT]);
+	int (*tap)(void *context, size_t layer, const struct frame *f, size_t first, size_t n, const struct tap_rows *rows,
+	           struct error *e);
+	int (*layer_end)(void *context, size_t layer, struct error *e);
+	/* Rows done in the pass that began with layer `from`.  May be NULL. */
+	void (*tell)(void *context, size_t from, uint64_t rows);
+};
+
+/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data.  wanted: any site of any layer. */
+size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT]);
+
+/* Bytes of one layer's arena: the largest of the layers. */
+size_t sweep_arena_len(const struct sweep *s);
+
+/* 0 or -1.  total receives the sums. */
+int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,18 @@
+/* XXH3-64, of bytes at once or as they come. */
+#ifndef CHECKSUM_H
+#define CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t checksum(const void *p, size_t len);
+
+struct checksum;
+struct checksum *checksum_open(void);
+void checksum_start(struct checksum *c);
+void checksum_add(struct checksum *c, const void *p, size_t len);
+/* Of all that was added since the start; more may be added after it. */
+uint64_t checksum_value(const struct checksum *c);
+void checksum_close(struct checksum *c);
+
+#endif

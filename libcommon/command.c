@@ -1,0 +1,82 @@
+#include "command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* The parent's signal mask and handlers are its own: the shell starts with an empty mask and default signals. */
+static int spawn_shell(pid_t *child, const char *command, int input, int output)
+{
+	char *argv[] = { "sh", "-c", "--", (char *)command, NULL };
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	sigset_t none, pipe_signal;
+	sigemptyset(&none);
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	int r = posix_spawn_file_actions_init(&files);
+	if (r)
+		return r;
+	r = posix_spawnattr_init(&attr);
+	if (!r) {
+		posix_spawnattr_setsigmask(&attr, &none);
+		posix_spawnattr_setsigdefault(&attr, &pipe_signal);
+		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+		r = posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
+		if (!r && output >= 0)
+			r = posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
+		if (!r)
+			r = posix_spawn(child, "/bin/sh", &files, &attr, argv, environ);
+		posix_spawnattr_destroy(&attr);
+	}
+	posix_spawn_file_actions_destroy(&files);
+	return r;
+}
+
+pid_t command_start(const char *command, int *to, int *from, struct error *e)
+{
+	int in[2], out[2] = { -1, -1 };
+	if (pipe2(in, O_CLOEXEC) < 0)
+		return error_errno(e, "|%s", command);
+	if (from && pipe2(out, O_CLOEXEC) < 0) {
+		error_errno(e, "|%s", command);
+		close(in[0]);
+		close(in[1]);
+		return -1;
+	}
+	pid_t child;
+	int r = spawn_shell(&child, command, in[0], out[1]);
+	close(in[0]);
+	if (from)
+		close(out[1]);
+	if (r) {
+		close(in[1]);
+		if (from)
+			close(out[0]);
+		return error_set(e, "|%s: %s", command, strerror(r));
+	}
+	*to = in[1];
+	if (from)
+		*from = out[0];
+	return child;
+}
+
+int command_wait(pid_t child, const char *command, struct error *e)
+{
+	int status;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return error_errno(e, "|%s", command);
+	if (WIFSIGNALED(status))
+		return error_set(e, "|%s: ended by signal %d (%s)", command, WTERMSIG(status),
+		                 strsignal(WTERMSIG(status)));
+	if (WEXITSTATUS(status))
+		return error_set(e, "|%s: exited with status %d", command, WEXITSTATUS(status));
+	return 0;
+}

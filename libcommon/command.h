@@ -1,0 +1,24 @@
+/*
+ * Commands run under sh -c, with pipes to and from them.
+ */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include <sys/types.h>
+
+#include "error.h"
+
+/*
+ * Starts `sh -c command`.  *to receives the write end of its standard input, *from (unless from is NULL:
+ * then it shares ours) the read end of its standard output.  Both are closed on exec, so that no other
+ * command holds them open.  The process, or -1.
+ */
+pid_t command_start(const char *command, int *to, int *from, struct error *e) MUST_CHECK;
+
+/*
+ * Waits for it.  0 if it exited with 0, else -1: "|COMMAND: exited with status 3".  The caller has closed its
+ * ends of the pipes first.
+ */
+int command_wait(pid_t child, const char *command, struct error *e) MUST_CHECK;
+
+#endif

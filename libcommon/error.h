@@ -1,0 +1,25 @@
+/*
+ * Errors are values: a function that can fail returns -1 (or NULL) and leaves one finished
+ * sentence in the caller's struct error.  Only main.c prints it.
+ */
+#ifndef ERROR_H
+#define ERROR_H
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof *(a))
+
+struct error {
+	char text[1024];  /* "object: what is wrong, what to do"; empty until an error is set */
+};
+
+/* Writes the sentence.  Always returns -1, so that `return error_set(e, ...)` reads as it acts. */
+int error_set(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* The same, followed by ": " and the text of errno. */
+int error_errno(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Puts "context: " before the sentence already there.  Always returns -1. */
+int error_in(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif

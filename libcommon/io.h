@@ -1,0 +1,74 @@
+/*
+ * Bytes in and out.  The only read(2), write(2), open(2), pread(2) and rename(2) calls of the tree
+ * are behind these.  Descriptors are closed on exec, so that no command inherits them.
+ */
+#ifndef IO_H
+#define IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "error.h"
+
+/* "-" and NULL are standard input, named "<stdin>".  A descriptor that the caller closes (standard input: a duplicate),
+ * or -1 (no such file, a directory). */
+int io_open_input(const char *path, struct error *e) MUST_CHECK;
+
+/* What to call that path in a message: "<stdin>", "<stdout>" or the path itself. */
+const char *io_input_name(const char *path);
+const char *io_output_name(const char *path);
+
+/* Reads until n bytes, or end of file.  The number read (< n only at the end), or -1.  Restarts after EINTR. */
+ssize_t io_read_full(int fd, void *buffer, size_t n, const char *name, struct error *e) MUST_CHECK;
+
+/* Writes all n bytes.  0, or -1 with errno (EPIPE where SIGPIPE is held back). */
+int io_write(int fd, const void *buffer, size_t n) MUST_CHECK;
+
+/* The same with a message.  0 or -1.  A reader that went away (EPIPE) ends the process by SIGPIPE, silently, after the
+ * temporary files of outputs have been removed. */
+int io_write_all(int fd, const void *buffer, size_t n, const char *name, struct error *e) MUST_CHECK;
+
+/* Exactly n bytes at an offset; a short file is an error. */
+int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
+int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
+
+/* A whole file, at most `limit` bytes, closed with a NUL that is not counted.  Caller frees. */
+char *io_slurp(const char *path, size_t limit, size_t *len, struct error *e) MUST_CHECK;
+
+/*
+ * An output.  Standard output, a command's standard input ("|command", under sh -c), or a file: a
+ * regular or new file is written under a temporary name (".NAME.PID.tmp") beside it and renamed by
+ * output_commit; a symbolic link's target is replaced, not the link; what exists and isn't regular
+ * (/dev/null, a FIFO) and what is named under /dev is written in place.
+ */
+struct output {
+	int fd;
+	const char *name;   /* for messages; owned */
+	struct pending *pending; /* the file's final and temporary names; NULL: written in place */
+	pid_t child;        /* of "|command"; 0: none */
+	bool closed_early;  /* a command's end: it went away with exit 0, later writes are dropped */
+};
+
+/* path NULL or "-": standard output.  binary: refuses a terminal.  A file that another open output will replace
+ * is refused, as is standard output twice.  0 or -1. */
+int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
+
+/* An output that writes to fd, which it takes over, and renames nothing. */
+void output_from_fd(struct output *o, int fd, const char *name);
+
+/* 0 or -1.  For a command that stopped reading: waits for it; exit 0 ends this output only, else an error. */
+int output_write(struct output *o, const void *data, size_t n, struct error *e) MUST_CHECK;
+
+/* Flushes to disk and renames, or waits for the command (non-zero exit: error).  Frees.  0 or -1. */
+int output_commit(struct output *o, struct error *e) MUST_CHECK;
+
+/* Leaves nothing under the final name (a command gets its end of input and is waited for).  Frees. */
+void output_abort(struct output *o);
+
+/* Removes the temporary file of every open output.  Only main.c calls it, when the process exits or a signal ends it;
+ * safe inside a signal handler. */
+void output_remove_all(void);
+
+#endif

@@ -1,0 +1,99 @@
+#include "memory.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *or_exit(void *p)
+{
+	if (!p) {
+		fputs("out of memory\n", stderr);
+		exit(2);
+	}
+	return p;
+}
+
+static size_t product(size_t count, size_t size)
+{
+	size_t n;
+	if (__builtin_mul_overflow(count, size, &n))
+		or_exit(NULL);
+	return n ? n : 1;
+}
+
+void *mem_alloc(size_t size)
+{
+	return or_exit(malloc(size ? size : 1));
+}
+
+void *mem_zero(size_t count, size_t size)
+{
+	return or_exit(calloc(1, product(count, size)));
+}
+
+void *mem_resize(void *p, size_t count, size_t size)
+{
+	return or_exit(realloc(p, product(count, size)));
+}
+
+char *mem_string(const char *s)
+{
+	return s ? mem_slice(s, strlen(s)) : NULL;
+}
+
+char *mem_slice(const char *s, size_t n)
+{
+	char *copy = mem_alloc(n + 1);
+	if (n)
+		memcpy(copy, s, n);
+	copy[n] = 0;
+	return copy;
+}
+
+char *mem_format(const char *format, ...)
+{
+	va_list ap;
+	char *text = NULL;
+	va_start(ap, format);
+	if (vasprintf(&text, format, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	return or_exit(text);
+}
+
+void mem_grow(void **p, size_t *capacity, size_t need, size_t size)
+{
+	if (need <= *capacity)
+		return;
+	size_t n = *capacity ? *capacity : 16;
+	while (n < need)
+		n = n > SIZE_MAX / 2 ? need : n * 2;
+	*p = mem_resize(*p, n, size);
+	*capacity = n;
+}
+
+void *mem_try(size_t size, const char *what, struct error *e)
+{
+	void *p = NULL;
+	size_t rounded = size + (64 - size % 64) % 64;
+	if (rounded < size || posix_memalign(&p, 64, rounded ? rounded : 64) != 0) {
+		error_set(e, "%s: %zu bytes of memory are needed and cannot be had", what, size);
+		return NULL;
+	}
+	return p;
+}
+
+uint64_t mem_available(void)
+{
+	unsigned long long kilobytes = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "re");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kilobytes * 1024;
+}

@@ -1,0 +1,65 @@
+#include "resid.h"
+
+#include <string.h>
+
+#include "site.h"
+
+struct tms_reader *resid_open(const char *path, const struct model *m, struct error *e)
+{
+	struct tms_reader *r = tms_open(path, e);
+	if (!r)
+		return NULL;
+	const struct tms_header *h = tms_header(r);
+	if (h->kind == TMS_TOKENS)
+		error_set(e, "%s: is a stream of tokens; put embed -m MODEL before this program", tms_name(r));
+	else if (h->kind != TMS_RESID)
+		error_set(e, "%s: is a stream of %s, and a residual stream is due", tms_name(r), tms_kind_name(h->kind));
+	else if (h->fingerprint && strcmp(h->fingerprint, m->fingerprint) != 0)
+		error_set(e, "%s: comes from another model: %s (%s), and -m is %s (%s)", tms_name(r),
+		          h->model ? h->model : "unnamed", h->fingerprint, m->name, m->fingerprint);
+	else
+		return r;
+	tms_close(r);
+	return NULL;
+}
+
+static int check(struct tms_reader *r, const struct model *m, int *layer, const struct frame *f, struct error *e)
+{
+	enum site s = f->site.p ? site_find(f->site.p, f->site.len) : SITE_NONE;
+	if (s != SITE_RESID_PRE || f->pool.p || !dtype_is_float(f->dtype))
+		return tms_error(r, e, "isn't rows of resid_pre; a residual stream has nothing else");
+	if (f->n_dims != 1 || f->dim[0] != m->width)
+		return tms_error(r, e, "its rows are %zu wide, and the model's are %zu", frame_width(f), m->width);
+	if (f->layer < 0 || (size_t)f->layer > m->n_layers)
+		return tms_error(r, e, "names layer %d as the next, and the model has %zu", f->layer, m->n_layers);
+	if (*layer >= 0 && f->layer != *layer)
+		return tms_error(r, e, "names layer %d as the next, and the frames before it layer %d", f->layer, *layer);
+	*layer = f->layer;
+	return 0;
+}
+
+int resid_next(struct tms_reader *r, const struct model *m, int *layer, struct frame **f, struct error *e)
+{
+	int status = tms_next(r, f, e);
+	if (status == 1 && check(r, m, layer, *f, e) < 0) {
+		frame_free(*f);
+		return -1;
+	}
+	return status;
+}
+
+int resid_dtype(const char *option, const char *text, enum dtype otherwise, enum dtype *dtype, struct error *e)
+{
+	*dtype = text ? dtype_parse(text, strlen(text)) : otherwise;
+	if (*dtype == DTYPE_F32 || *dtype == DTYPE_BF16 || *dtype == DTYPE_F16 || *dtype == DTYPE_F64)
+		return 0;
+	return error_set(e, "%s %s: isn't one of f32, bf16, f16, f64", option, text ? text : dtype_name(*dtype));
+}
+
+int one_input(char **files, int n_files, const char **path, struct error *e)
+{
+	if (n_files > 1)
+		return error_set(e, "%s: one input is read; join streams with tcat", files[1]);
+	*path = n_files ? files[0] : NULL;
+	return 0;
+}

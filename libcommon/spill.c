@@ -1,0 +1,194 @@
+#include "spill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+struct held {
+	struct frame *frame;
+	struct held *next;
+};
+
+struct generation {
+	struct held *first, **end;      /* in memory; all before those in the file */
+	struct tms_writer *writer;
+	struct tms_reader *reader;
+	int fd;                         /* a second descriptor of the file; -1: no file */
+};
+
+struct spill {
+	uint64_t ram, in_memory, written, read, punched;
+	char *dir;
+	struct tms_header header;
+	struct generation now, next;
+};
+
+static void generation_init(struct generation *g)
+{
+	*g = (struct generation){ .fd = -1 };
+	g->end = &g->first;
+}
+
+struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header)
+{
+	struct spill *s = mem_zero(1, sizeof *s);
+	const char *tmp = getenv("TMPDIR");
+	s->ram = ram;
+	tms_header_copy(&s->header, header);
+	s->header.order = TMS_ORDER_ANY;
+	s->dir = mem_string(dir ? dir : tmp && *tmp ? tmp : "/var/tmp");
+	generation_init(&s->now);
+	generation_init(&s->next);
+	return s;
+}
+
+/* A file without a name, so that nothing is left behind however the process ends. */
+static int anonymous_file(const char *dir, struct error *e)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	char *path = mem_format("%s/onelayer-spill-XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		error_errno(e, "--spill %s: can't make a file there", dir);
+	else
+		unlink(path);
+	free(path);
+	return fd;
+}
+
+static int begin_file(struct spill *s, struct error *e)
+{
+	struct generation *g = &s->next;
+	g->fd = anonymous_file(s->dir, e);
+	if (g->fd < 0)
+		return -1;
+	int fd = fcntl(g->fd, F_DUPFD_CLOEXEC, 3);
+	g->writer = fd < 0 ? NULL : tms_create_fd(fd, s->dir, &s->header, e);
+	if (fd < 0)
+		error_errno(e, "--spill %s", s->dir);
+	return g->writer ? 0 : -1;
+}
+
+int spill_put(struct spill *s, struct frame *f, struct error *e)
+{
+	struct generation *g = &s->next;
+	size_t len = frame_rows_len(f);
+	if (!g->writer && s->in_memory + len <= s->ram) {
+		struct held *h = mem_alloc(sizeof *h);
+		*h = (struct held){ f, NULL };
+		*g->end = h;
+		g->end = &h->next;
+		s->in_memory += len;
+		return 0;
+	}
+	int status = g->writer ? 0 : begin_file(s, e);
+	if (status == 0)
+		status = tms_write(g->writer, f, e);
+	s->written += len;
+	frame_free(f);
+	return status;
+}
+
+static void generation_release(struct generation *g)
+{
+	while (g->first) {
+		struct held *next = g->first->next;
+		frame_free(g->first->frame);
+		free(g->first);
+		g->first = next;
+	}
+	tms_abort(g->writer);
+	tms_close(g->reader);
+	if (g->fd >= 0)
+		close(g->fd);
+	generation_init(g);
+}
+
+int spill_turn(struct spill *s, struct error *e)
+{
+	generation_release(&s->now);
+	s->now = s->next;
+	if (!s->next.first)
+		s->now.end = &s->now.first;
+	generation_init(&s->next);
+	s->punched = 0;
+	struct generation *g = &s->now;
+	if (!g->writer)
+		return 0;
+	struct tms_writer *w = g->writer;
+	g->writer = NULL;
+	if (tms_finish(w, e) < 0)
+		return -1;
+	if (lseek(g->fd, 0, SEEK_SET) < 0)
+		return error_errno(e, "--spill %s", s->dir);
+	int fd = fcntl(g->fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return error_errno(e, "--spill %s", s->dir);
+	g->reader = tms_open_fd(fd, s->dir, e);
+	return g->reader ? 0 : -1;
+}
+
+/* Frees the blocks of what was read, so that two generations take little more room than one.  Where the file system
+ * can't, they take the room of two. */
+static void punch(struct spill *s)
+{
+	enum { STEP = 64 << 20 };
+	off_t at = lseek(s->now.fd, 0, SEEK_CUR);
+	/* The reader may have up to one frame's bytes in view; what lies before a whole step behind it is done with. */
+	if (at < 0 || (uint64_t)at < s->punched + 2 * (uint64_t)STEP)
+		return;
+	uint64_t end = ((uint64_t)at - STEP) / STEP * STEP;
+	if (fallocate(s->now.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched,
+	              (off_t)(end - s->punched)) == 0)
+		s->punched = end;
+}
+
+int spill_next(struct spill *s, struct frame **f, struct error *e)
+{
+	struct generation *g = &s->now;
+	struct held *h = g->first;
+	if (h) {
+		*f = h->frame;
+		g->first = h->next;
+		if (!g->first)
+			g->end = &g->first;
+		s->in_memory -= frame_rows_len(*f);
+		free(h);
+		return 1;
+	}
+	if (!g->reader)
+		return 0;
+	int status = tms_next(g->reader, f, e);
+	if (status < 0)
+		return error_in(e, "spilled rows");
+	if (status == 1) {
+		s->read += frame_rows_len(*f);
+		punch(s);
+	}
+	return status;
+}
+
+void spill_traffic(const struct spill *s, uint64_t *written, uint64_t *read)
+{
+	*written = s->written;
+	*read = s->read;
+}
+
+void spill_close(struct spill *s)
+{
+	if (!s)
+		return;
+	generation_release(&s->now);
+	generation_release(&s->next);
+	tms_header_release(&s->header);
+	free(s->dir);
+	free(s);
+}

@@ -1,0 +1,186 @@
+#include "tms.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "checksum.h"
+#include "history.h"
+#include "io.h"
+#include "memory.h"
+#include "tms_meta.h"
+#include "zstd_rows.h"
+
+#define ALIGNMENT 64
+/* Rows up to this size are copied behind their meta: one write(2) is cheaper than two. */
+#define JOIN_LEN ((size_t)64 << 10)
+
+struct tms_writer {
+	struct output output;
+	enum tms_order order;
+	size_t n_variants;
+	int layer;                      /* of the last frame that had one */
+	struct checksum *all;           /* everything but the rows */
+	uint64_t offset, n_frames, n_rows;
+	struct wire_buffer head;        /* what comes before the rows */
+	struct zstd_packer *packer;     /* NULL: rows as they are */
+};
+
+static int emit(struct tms_writer *w, const void *p, size_t len, struct error *e)
+{
+	w->offset += len;
+	return len ? output_write(&w->output, p, len, e) : 0;
+}
+
+static int write_header(struct tms_writer *w, const struct tms_header *h, const struct tms_step *step,
+                        const struct tms_options *options, struct error *e)
+{
+	struct tms_header own;
+	tms_header_copy(&own, h);
+	if (!options || !options->plain_history)
+		history_add(&own, step);
+	meta_write_header(&w->head, &own);
+	tms_header_release(&own);
+	if (w->head.len > FRAME_META_LIMIT)
+		return error_set(e, "%s: the header would be larger than 16 MiB", w->output.name);
+	checksum_add(w->all, w->head.p, w->head.len);
+	return emit(w, w->head.p, w->head.len, e);
+}
+
+static struct tms_writer *create(struct output output, const struct tms_header *h, const struct tms_step *step,
+                                 const struct tms_options *options, struct error *e)
+{
+	struct tms_writer *w = mem_zero(1, sizeof *w);
+	w->output = output;
+	w->order = h->order;
+	w->n_variants = h->n_variants;
+	w->layer = -1;
+	w->all = checksum_open();
+	if (options && options->zstd_level)
+		w->packer = zstd_packer_open(options->zstd_level);
+	if (write_header(w, h, step, options, e) < 0) {
+		tms_abort(w);
+		return NULL;
+	}
+	return w;
+}
+
+struct tms_writer *tms_create(const char *path, const struct tms_header *h, const struct tms_step *step,
+                              const struct tms_options *options, struct error *e)
+{
+	struct output output;
+	if (output_open(&output, path, true, e) < 0)
+		return NULL;
+	return create(output, h, step, options, e);
+}
+
+struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_header *h, struct error *e)
+{
+	static const struct tms_options as_it_is = { .plain_history = true };
+	struct output output;
+	output_from_fd(&output, fd, name);
+	return create(output, h, NULL, &as_it_is, e);
+}
+
+static int check_piece(struct tms_writer *w, const struct frame *f, size_t len, struct error *e)
+{
+	if (len > FRAME_ROWS_LIMIT)
+		return error_set(e, "%s: a row of %zu bytes can't be written, 1 GiB is the most", w->output.name, len);
+	if (len && !f->rows)
+		return error_set(e, "%s: a frame without its rows", w->output.name);
+	if (f->variant >= 0 && (size_t)f->variant >= w->n_variants)
+		return error_set(e, "%s: variant %d where the header names %zu", w->output.name, f->variant, w->n_variants);
+	if (f->layer >= 0 && f->layer < w->layer && w->order == TMS_ORDER_LAYER)
+		return error_set(e, "%s: layer %d after layer %d in a stream that goes layer by layer", w->output.name,
+		                 f->layer, w->layer);
+	w->layer = f->layer >= 0 ? f->layer : w->layer;
+	return 0;
+}
+
+/* Meta, pad and the head of the rows bin, so that the rows begin at a multiple of 64. */
+static int pack_head(struct tms_writer *w, const struct frame *f, const struct stored *stored, size_t len,
+                     struct error *e)
+{
+	static const char zeros[ALIGNMENT];
+	w->head.len = 0;
+	wire_array(&w->head, 3);
+	meta_write_frame(&w->head, f, stored);
+	if (w->head.len > FRAME_META_LIMIT)
+		return error_set(e, "%s: a sample's texts and token ids take more than 16 MiB; cut it", w->output.name);
+	size_t bin_head = len < 256 ? 2 : len < 65536 ? 3 : 5;
+	uint64_t at = w->offset + w->head.len + 2 + bin_head;
+	wire_bin(&w->head, zeros, len ? (ALIGNMENT - at % ALIGNMENT) % ALIGNMENT : 0);
+	wire_bin_head(&w->head, len);
+	checksum_add(w->all, w->head.p, w->head.len);
+	return 0;
+}
+
+static int write_piece(struct tms_writer *w, const struct frame *f, struct error *e)
+{
+	size_t len = frame_rows_len(f);
+	const void *rows = f->rows;
+	if (check_piece(w, f, len, e) < 0)
+		return -1;
+	struct stored stored = { .has_sum = f->dtype != DTYPE_NONE, .zstd = len };
+	if (w->packer && len) {
+		int rc = zstd_pack(w->packer, rows, len, &rows, &len, e);
+		if (rc < 0)
+			return -1;
+		stored.has_zstd = rc > 0;
+	}
+	if (stored.has_sum)
+		stored.sum = checksum(rows, len);
+	if (pack_head(w, f, &stored, len, e) < 0)
+		return -1;
+	w->n_frames++;
+	w->n_rows += frame_n_rows(f);
+	if (len <= JOIN_LEN) {
+		wire_raw(&w->head, rows, len);
+		return emit(w, w->head.p, w->head.len, e);
+	}
+	return emit(w, w->head.p, w->head.len, e) < 0 ? -1 : emit(w, rows, len, e);
+}
+
+int tms_write(struct tms_writer *w, const struct frame *f, struct error *e)
+{
+	struct frame_cursor cursor = { 0 };
+	struct frame piece;
+	int rc = 0;
+	while (rc == 0 && frame_cut(f, frame_width(f) * dtype_size(f->dtype), &cursor, &piece))
+		rc = write_piece(w, &piece, e);
+	frame_cut_release(&cursor);
+	return rc;
+}
+
+bool tms_ended_early(const struct tms_writer *w)
+{
+	return w->output.closed_early;
+}
+
+static void release(struct tms_writer *w)
+{
+	checksum_close(w->all);
+	wire_release(&w->head);
+	zstd_packer_close(w->packer);
+	free(w);
+}
+
+int tms_finish(struct tms_writer *w, struct error *e)
+{
+	uint8_t trailer[TRAILER_LEN];
+	meta_write_trailer(trailer, w->n_frames, w->n_rows, checksum_value(w->all));
+	int rc = emit(w, trailer, sizeof trailer, e);
+	if (rc == 0)
+		rc = output_commit(&w->output, e);
+	else
+		output_abort(&w->output);
+	release(w);
+	return rc;
+}
+
+void tms_abort(struct tms_writer *w)
+{
+	if (!w)
+		return;
+	output_abort(&w->output);
+	release(w);
+}

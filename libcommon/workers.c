@@ -1,0 +1,246 @@
+#include "workers.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+/* One workers_run under way, on its caller's stack. */
+struct job {
+	void (*task)(void *argument, size_t i, size_t slot);
+	void *argument;
+	size_t n_tasks;
+	atomic_size_t next;     /* the first task nobody has taken */
+	size_t helpers;         /* threads but the caller inside; under the lock */
+	struct job *parent;     /* the job whose task started this one */
+	struct job *newer;      /* in the list of open jobs, oldest first */
+};
+
+struct workers {
+	size_t n;
+	pthread_t *threads;     /* (n - 1): slots 1.. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a job was opened, a job's last helper left, or stop */
+	struct job *oldest;
+	size_t idle, waiting;   /* threads asleep: without work, and in workers_run */
+	bool stop;
+	atomic_uint changes;    /* counts what `changed` tells, to be watched without the lock */
+};
+
+struct thread_start {
+	struct workers *workers;
+	size_t slot;
+};
+
+static _Thread_local size_t my_slot;
+static _Thread_local struct job *my_job;
+
+size_t workers_slot(void)
+{
+	return my_slot;
+}
+
+size_t workers_count(const struct workers *w)
+{
+	return w->n;
+}
+
+static void pause_briefly(void)
+{
+#if defined __x86_64__ || defined __i386__
+	__builtin_ia32_pause();
+#elif defined __aarch64__
+	__asm__ volatile("yield");
+#endif
+}
+
+/* A few microseconds: products follow each other more closely than a sleeping thread wakes. */
+enum { SPINS = 200 };
+
+static void spin(struct workers *w, unsigned seen)
+{
+	for (int i = 0; i < SPINS && atomic_load_explicit(&w->changes, memory_order_relaxed) == seen; i++)
+		pause_briefly();
+}
+
+static void work(struct job *j)
+{
+	struct job *outer = my_job;
+	my_job = j;
+	size_t i;
+	while ((i = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->n_tasks)
+		j->task(j->argument, i, my_slot);
+	my_job = outer;
+}
+
+static bool descends(const struct job *j, const struct job *from)
+{
+	while (j && j != from)
+		j = j->parent;
+	return j != NULL;
+}
+
+/* The oldest job with tasks left: outer tasks are the larger ones.  With `from`, only jobs started below it. */
+static struct job *find_job(struct workers *w, const struct job *from)
+{
+	for (struct job *j = w->oldest; j; j = j->newer)
+		if (atomic_load_explicit(&j->next, memory_order_relaxed) < j->n_tasks && (!from || descends(j, from)))
+			return j;
+	return NULL;
+}
+
+/* Under the lock, which is let go meanwhile. */
+static void help(struct workers *w, struct job *j)
+{
+	j->helpers++;
+	pthread_mutex_unlock(&w->lock);
+	work(j);
+	pthread_mutex_lock(&w->lock);
+	if (--j->helpers == 0) {
+		atomic_fetch_add(&w->changes, 1);
+		if (w->waiting)
+			pthread_cond_broadcast(&w->changed);
+	}
+}
+
+/* Under the lock: until something has changed, first spinning, then asleep.  `kind` counts the sleepers. */
+static void wait_for_change(struct workers *w, size_t *kind)
+{
+	unsigned seen = atomic_load(&w->changes);
+	pthread_mutex_unlock(&w->lock);
+	spin(w, seen);
+	pthread_mutex_lock(&w->lock);
+	while (atomic_load(&w->changes) == seen) {
+		++*kind;
+		pthread_cond_wait(&w->changed, &w->lock);
+		--*kind;
+	}
+}
+
+static void *thread_main(void *argument)
+{
+	struct thread_start start = *(struct thread_start *)argument;
+	struct workers *w = start.workers;
+	free(argument);
+	my_slot = start.slot;
+	fesetenv(FE_DFL_ENV);
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop) {
+		struct job *j = find_job(w, NULL);
+		if (j)
+			help(w, j);
+		else
+			wait_for_change(w, &w->idle);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+static void job_open(struct workers *w, struct job *j)
+{
+	struct job **end = &w->oldest;
+	while (*end)
+		end = &(*end)->newer;
+	*end = j;
+	atomic_fetch_add(&w->changes, 1);
+	/* A single signal could wake a caller that waits for its helpers and may not take this job. */
+	if (w->waiting || j->n_tasks > w->idle)
+		pthread_cond_broadcast(&w->changed);
+	else
+		for (size_t i = 1; i < j->n_tasks; i++)
+			pthread_cond_signal(&w->changed);
+}
+
+static void job_close(struct workers *w, struct job *j)
+{
+	struct job **at = &w->oldest;
+	while (*at != j)
+		at = &(*at)->newer;
+	*at = j->newer;
+}
+
+void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument)
+{
+	struct job j = { .task = task, .argument = argument, .n_tasks = n_tasks, .parent = my_job };
+	if (w->n == 1 || n_tasks <= 1) {
+		work(&j);
+		return;
+	}
+	pthread_mutex_lock(&w->lock);
+	job_open(w, &j);
+	pthread_mutex_unlock(&w->lock);
+	work(&j);
+	pthread_mutex_lock(&w->lock);
+	job_close(w, &j);
+	while (j.helpers) {
+		struct job *below = find_job(w, &j);
+		if (below)
+			help(w, below);
+		else
+			wait_for_change(w, &w->waiting);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Those of the affinity mask: taskset(1) and a container's cpuset count. */
+static size_t processors(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) == 0)
+		return (size_t)CPU_COUNT(&set);
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n > 0 ? (size_t)n : 1;
+}
+
+struct workers *workers_open(size_t n, struct error *e)
+{
+	if (n == 0)
+		n = processors();
+	if (n > 4096) {
+		error_set(e, "%zu threads are more than the 4096 that can be asked for", n);
+		return NULL;
+	}
+	struct workers *w = mem_zero(1, sizeof *w);
+	w->threads = mem_zero(n, sizeof *w->threads);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->changed, NULL);
+	fesetenv(FE_DFL_ENV);
+	w->n = 1;
+	while (w->n < n) {
+		struct thread_start *start = mem_alloc(sizeof *start);
+		*start = (struct thread_start){ w, w->n };
+		int r = pthread_create(&w->threads[w->n - 1], NULL, thread_main, start);
+		if (r) {
+			free(start);
+			error_set(e, "thread %zu of %zu cannot be started (%s); ask for fewer with -j", w->n + 1, n,
+			          strerror(r));
+			workers_close(w);
+			return NULL;
+		}
+		w->n++;
+	}
+	return w;
+}
+
+void workers_close(struct workers *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	atomic_fetch_add(&w->changes, 1);
+	pthread_cond_broadcast(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+	for (size_t i = 1; i < w->n; i++)
+		pthread_join(w->threads[i - 1], NULL);
+	pthread_cond_destroy(&w->changed);
+	pthread_mutex_destroy(&w->lock);
+	free(w->threads);
+	free(w);
+}

@@ -1,0 +1,32 @@
+/*
+ * A fixed set of threads that share out numbered tasks.  What a task computes must not depend on
+ * which thread takes it or when; then neither does any bit of the result depend on -j.
+ */
+#ifndef WORKERS_H
+#define WORKERS_H
+
+#include <stddef.h>
+
+#include "error.h"
+
+struct workers;
+
+/* n threads in all, the caller's included (0: one for each processor the process may use).  Every thread sets the same
+ * floating-point environment (round to nearest, denormals kept).  NULL and e if a thread cannot be had. */
+struct workers *workers_open(size_t n, struct error *e) MUST_CHECK;
+/* Ends the threads.  By the thread that opened it, when no workers_run is under way; NULL is allowed. */
+void workers_close(struct workers *w);
+size_t workers_count(const struct workers *w);
+
+/*
+ * Calls task(argument, i, slot) once for every i in 0..n_tasks-1 and returns when all have returned.
+ * slot < workers_count names the thread, for its scratch memory.  Called by the thread that opened `w` or from
+ * inside a task: the caller works at its own tasks first, and idle threads help.  While it waits for them it takes
+ * none but tasks that its own tasks started, so its scratch memory is its own between its tasks of one depth.
+ */
+void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument);
+
+/* The slot of the calling thread: 0 for the one that opened the workers. */
+size_t workers_slot(void);
+
+#endif

@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Writes the small random checkpoints of tests/data/models, and the wide ones that are too large to keep.
+
+Values come from the generator's raw bits, so that any NumPy writes the same files.
+Usage: make-models.py DIR [NAME...]   (all that are kept, or those named; wide ones only when named)
+"""
+import os
+import sys
+import zlib
+
+import numpy as np
+
+from checkpoint import encode, write_model
+
+DTYPE = {"bf16": ("BF16", "bfloat16"), "f16": ("F16", "float16"), "f32": ("F32", "float32")}
+
+
+def normal(seed, name, shape, std):
+    """About normal: the sum of a raw draw's four 16-bit parts, centred, of standard deviation std."""
+    bits = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(int(np.prod(shape)))
+    total = np.zeros(len(bits), np.float32)
+    for part in bits.view("<u2").reshape(-1, 4).T:
+        total += part
+    return ((total - 131070) * np.float32(std / 37837.2)).reshape(shape)
+
+
+class Maker:
+    def __init__(self, seed, dtype):
+        self.seed, self.dtype, self.tensors = seed, DTYPE[dtype][0], {}
+
+    def put(self, name, shape, std, mean=0.0, dtype=None):
+        dtype = dtype or self.dtype
+        data = lambda: encode(normal(self.seed, name, shape, std) + np.float32(mean), dtype)
+        self.tensors[name] = (shape, dtype, data)
+
+    def linear(self, name, n, k, bias=False, gain=1.0, transposed=False):
+        self.put(name + ".weight", (k, n) if transposed else (n, k), gain * k ** -0.5)
+        if bias:
+            self.put(name + ".bias", (n,), 0.3)
+
+    def norm(self, name, n, bias=False, mean=1.0):
+        self.put(name + ".weight", (n,), 0.25, mean)
+        if bias:
+            self.put(name + ".bias", (n,), 0.2)
+
+
+def llama_like(m, c):
+    h, inner, layers, vocab = (c[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"))
+    heads, kv = c["num_attention_heads"], c["num_key_value_heads"]
+    d, family = c.get("head_dim") or h // heads, c["model_type"]
+    gemma = family == "gemma2"
+    mean = 0.0 if gemma else 1.0
+    qkv_bias, o_bias = family == "qwen2" or c.get("attention_bias", False), c.get("attention_bias", False)
+    m.put("model.embed_tokens.weight", (vocab, h), 0.3 if gemma else 1.0)
+    for i in range(layers):
+        p = f"model.layers.{i}."
+        m.norm(p + "input_layernorm", h, mean=mean)
+        m.linear(p + "self_attn.q_proj", heads * d, h, qkv_bias, gain=1.5)
+        m.linear(p + "self_attn.k_proj", kv * d, h, qkv_bias, gain=1.5)
+        m.linear(p + "self_attn.v_proj", kv * d, h, qkv_bias)
+        m.linear(p + "self_attn.o_proj", h, heads * d, o_bias)
+        if family in ("qwen3", "qwen3_moe"):
+            m.norm(p + "self_attn.q_norm", d, mean=1.3)
+            m.norm(p + "self_attn.k_norm", d, mean=1.3)
+        m.norm(p + "post_attention_layernorm", h, mean=mean)
+        if gemma:
+            m.norm(p + "pre_feedforward_layernorm", h, mean=mean)
+            m.norm(p + "post_feedforward_layernorm", h, mean=mean)
+        if family == "qwen3_moe" and i not in c["mlp_only_layers"] and (i + 1) % c["decoder_sparse_step"] == 0:
+            m.linear(p + "mlp.gate", c["num_experts"], h, gain=2.0)
+            for e in range(c["num_experts"]):
+                gated(m, f"{p}mlp.experts.{e}.", h, c["moe_intermediate_size"], False)
+        else:
+            gated(m, p + "mlp.", h, inner, c.get("mlp_bias", False))
+    m.norm("model.norm", h, mean=mean)
+    if not c["tie_word_embeddings"]:
+        m.linear("lm_head", vocab, h, gain=2.0)
+
+
+def gated(m, p, h, inner, bias):
+    m.linear(p + "gate_proj", inner, h, bias)
+    m.linear(p + "up_proj", inner, h, bias)
+    m.linear(p + "down_proj", h, inner, bias, gain=1.5)
+
+
+def gpt2(m, c, prefix=""):
+    h, inner = c["n_embd"], c.get("n_inner") or 4 * c["n_embd"]
+    m.put(prefix + "wte.weight", (c["vocab_size"], h), 0.5)
+    m.put(prefix + "wpe.weight", (c["n_positions"], h), 0.3)
+    for i in range(c["n_layer"]):
+        p = f"{prefix}h.{i}."
+        m.norm(p + "ln_1", h, True)
+        m.linear(p + "attn.c_attn", 3 * h, h, True, 1.4, transposed=True)
+        m.linear(p + "attn.c_proj", h, h, True, transposed=True)
+        m.norm(p + "ln_2", h, True)
+        m.linear(p + "mlp.c_fc", inner, h, True, transposed=True)
+        m.linear(p + "mlp.c_proj", h, inner, True, 1.5, transposed=True)
+    m.norm(prefix + "ln_f", h, True)
+
+
+def gpt_neox(m, c):
+    h, inner = c["hidden_size"], c["intermediate_size"]
+    m.put("gpt_neox.embed_in.weight", (c["vocab_size"], h), 1.0)
+    for i in range(c["num_hidden_layers"]):
+        p = f"gpt_neox.layers.{i}."
+        m.norm(p + "input_layernorm", h, True)
+        m.norm(p + "post_attention_layernorm", h, True)
+        m.linear(p + "attention.query_key_value", 3 * h, h, True, 1.4)
+        m.linear(p + "attention.dense", h, h, True)
+        m.linear(p + "mlp.dense_h_to_4h", inner, h, True)
+        m.linear(p + "mlp.dense_4h_to_h", h, inner, True, 1.5)
+    m.norm("gpt_neox.final_layer_norm", h, True)
+    m.linear("embed_out", c["vocab_size"], h, gain=2.0)
+
+
+def config(family, arch, dtype, **keys):
+    c = {"architectures": [arch], "model_type": family, "vocab_size": 199, "torch_dtype": DTYPE[dtype][1]}
+    c.update(keys)
+    return c
+
+
+def llama(dtype, **keys):
+    base = dict(hidden_size=64, intermediate_size=150, num_hidden_layers=3, num_attention_heads=4,
+                num_key_value_heads=2, hidden_act="silu", max_position_embeddings=256, rms_norm_eps=1e-5,
+                rope_theta=5000.0, rope_scaling=None, attention_bias=False, mlp_bias=False,
+                tie_word_embeddings=False)
+    base.update(keys)
+    return config("llama", "LlamaForCausalLM", dtype, **base)
+
+
+def derived(family, arch, dtype, drop=(), **keys):
+    c = llama(dtype, **keys)
+    c.update(model_type=family, architectures=[arch])
+    for key in ("attention_bias", "mlp_bias", *drop):
+        if key not in keys:
+            del c[key]
+    return c
+
+
+def gpt2_config(dtype, **keys):
+    base = dict(n_embd=64, n_layer=3, n_head=4, n_positions=136, n_ctx=136, n_inner=None,
+                activation_function="gelu_new", layer_norm_epsilon=1e-5, scale_attn_weights=True,
+                scale_attn_by_inverse_layer_idx=False, reorder_and_upcast_attn=False)
+    base.update(keys)
+    return config("gpt2", "GPT2LMHeadModel", dtype, **base)
+
+
+def neox_config(dtype, **keys):
+    base = dict(hidden_size=64, intermediate_size=200, num_hidden_layers=3, num_attention_heads=4,
+                hidden_act="gelu", max_position_embeddings=256, layer_norm_eps=1e-5, rotary_pct=0.25,
+                rotary_emb_base=5000, use_parallel_residual=True, attention_bias=True,
+                tie_word_embeddings=False)
+    base.update(keys)
+    return config("gpt_neox", "GPTNeoXForCausalLM", dtype, **base)
+
+
+def gemma2_config(dtype, **keys):
+    return derived("gemma2", "Gemma2ForCausalLM", dtype, attention_bias=False, drop=("hidden_act",), head_dim=24,
+                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=40, sliding_window=24,
+                   attn_logit_softcapping=5.0, final_logit_softcapping=6.0, tie_word_embeddings=True, **keys)
+
+
+def moe_config(dtype, **keys):
+    return derived("qwen3_moe", "Qwen3MoeForCausalLM", dtype, attention_bias=False, head_dim=24, num_experts=8,
+                   num_experts_per_tok=3, use_sliding_window=False, **{"moe_intermediate_size": 40, **keys})
+
+
+def v5(c):
+    """The same config as transformers 5 spells it."""
+    c = dict(c)
+    c["dtype"] = c.pop("torch_dtype")
+    c["rope_parameters"] = {**c.pop("rope_scaling"), "rope_theta": c.pop("rope_theta")}
+    return c
+
+
+NARROW = dict(hidden_size=48, intermediate_size=110, num_hidden_layers=2)
+YARN = llama("bf16", head_dim=32, max_position_embeddings=256, rope_scaling=dict(rope_type="yarn", factor=4.0,
+             original_max_position_embeddings=64, beta_fast=8.0, beta_slow=1.0), **NARROW)
+# NAME: (config, how it is stored)
+MODELS = {
+    "llama-bf16": (llama("bf16"), dict(shards=2, buffers=True)),
+    "llama-f32": (llama("f32", **NARROW), {}),
+    "llama-f16": (llama("f16", tie_word_embeddings=True, rope_scaling={"type": "linear", "factor": 4.0}, **NARROW), {}),
+    "llama-llama3-f32": (llama("f32", attention_bias=True, mlp_bias=True, head_dim=24, tie_word_embeddings=True,
+        max_position_embeddings=512, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
+        high_freq_factor=4.0, original_max_position_embeddings=64), **NARROW), {}),
+    "llama-dynamic-bf16": (llama("bf16", max_position_embeddings=32, attention_bias=True,
+        rope_scaling=dict(rope_type="dynamic", factor=2.0), **NARROW), {}),
+    "llama-yarn-bf16": (YARN, {}),
+    "llama-yarn-v5-bf16": (v5(YARN), dict(seed="llama-yarn-bf16")),
+    "mistral-bf16": (derived("mistral", "MistralForCausalLM", "bf16", head_dim=24, num_key_value_heads=1,
+        sliding_window=19), {}),
+    "mistral-f32": (derived("mistral", "MistralForCausalLM", "f32", head_dim=20, sliding_window=70, **NARROW), {}),
+    "qwen2-bf16": (derived("qwen2", "Qwen2ForCausalLM", "bf16", sliding_window=24, use_sliding_window=True,
+        max_window_layers=1, tie_word_embeddings=True), dict(spare_head=True)),
+    "qwen3-bf16": (derived("qwen3", "Qwen3ForCausalLM", "bf16", attention_bias=True, head_dim=32,
+        sliding_window=None, use_sliding_window=False, max_window_layers=3), {}),
+    "qwen3-f32": (derived("qwen3", "Qwen3ForCausalLM", "f32", attention_bias=False, head_dim=32,
+        sliding_window=None, use_sliding_window=False, max_window_layers=2, **NARROW), {}),
+    "gpt2-f32": (gpt2_config("f32", n_embd=48, n_layer=2), {}),
+    "gpt2-bf16": (gpt2_config("bf16", n_inner=150), dict(prefix="transformer.", buffers=True)),
+    "gpt2-scaled-f32": (gpt2_config("f32", n_embd=48, n_inner=90, scale_attn_by_inverse_layer_idx=True), {}),
+    "gemma2-bf16": (gemma2_config("bf16", num_hidden_layers=4), {}),
+    "gemma2-f32": (gemma2_config("f32", **NARROW), {}),
+    "neox-f16": (neox_config("f16"), dict(buffers=True)),
+    "neox-f32": (neox_config("f32", rotary_pct=0.5, **NARROW), {}),
+    "neox-sequential-bf16": (neox_config("bf16", rotary_pct=1.0, use_parallel_residual=False), {}),
+    "qwen3-moe-bf16": (moe_config("bf16", norm_topk_prob=True, mlp_only_layers=[0], decoder_sparse_step=1), {}),
+    "qwen3-moe-f32": (moe_config("f32", norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=2,
+        hidden_size=48, intermediate_size=110, num_hidden_layers=4, moe_intermediate_size=26), {}),
+}
+WIDTHS = dict(vocab_size=64, hidden_size=2048, intermediate_size=8192, num_hidden_layers=1, num_attention_heads=16,
+              num_key_value_heads=4, rope_theta=500000.0)
+WIDE = {"wide-" + t: (llama(t, **WIDTHS), {}) for t in ("f32", "bf16")}
+WIDE["wide-gpt2-f32"] = (gpt2_config("f32", vocab_size=64, n_embd=2048, n_layer=1, n_head=16), {})
+
+
+def make(directory, name):
+    c, how = {**MODELS, **WIDE}[name]
+    how = dict(how)
+    seed = zlib.crc32(how.pop("seed", name).encode())
+    dtype = next(k for k, v in DTYPE.items() if v[1] == (c.get("dtype") or c["torch_dtype"]))
+    m = Maker(seed, dtype)
+    if c["model_type"] == "gpt2":
+        gpt2(m, c, how.get("prefix", ""))
+    else:
+        (gpt_neox if c["model_type"] == "gpt_neox" else llama_like)(m, c)
+    if how.get("spare_head"):       # a tied head that is stored all the same
+        shape, kind, _ = m.tensors["model.embed_tokens.weight"]
+        m.tensors["lm_head.weight"] = (shape, kind, m.tensors["model.embed_tokens.weight"][2])
+    if how.get("buffers"):          # tensors of old checkpoints that a reader leaves alone
+        if c["model_type"] == "gpt2":
+            for i in range(c["n_layer"]):
+                tril = np.tril(np.ones((9, 9), bool))[None, None]
+                m.tensors[f"transformer.h.{i}.attn.bias"] = (tril.shape, "BOOL", encode(tril, "BOOL"))
+                m.tensors[f"transformer.h.{i}.attn.masked_bias"] = ((), "F32", encode(-1e4, "F32"))
+        elif c["model_type"] == "gpt_neox":
+            for i in range(c["num_hidden_layers"]):
+                p = f"gpt_neox.layers.{i}.attention."
+                tril = np.tril(np.ones((9, 9), bool))[None, None]
+                m.tensors[p + "bias"] = (tril.shape, "BOOL", encode(tril, "BOOL"))
+                m.tensors[p + "masked_bias"] = ((), "F16", encode(-1e4, "F16"))
+                m.tensors[p + "rotary_emb.inv_freq"] = ((2,), "F32", encode([1.0, 0.5], "F32"))
+        else:
+            for i in range(c["num_hidden_layers"]):
+                m.tensors[f"model.layers.{i}.self_attn.rotary_emb.inv_freq"] = ((3,), "F32", encode([9, 9, 9], "F32"))
+    write_model(os.path.join(directory, name), c, m.tensors, how.get("shards", 1))
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    for name in sys.argv[2:] or MODELS:
+        make(sys.argv[1], name)
+
+
+if __name__ == "__main__":
+    main()

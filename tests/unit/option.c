@@ -1,0 +1,116 @@
+#include "option.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+static struct {
+	bool flag, other;
+	const char *text, *optional;
+	uint64_t count, size;
+	double number;
+	struct option_list list;
+} arg;
+
+static const struct option rows[] = {
+	{ OPTION_FLAG, 'a', "all", &arg.flag, NULL, "a flag", HISTORY_YES, 0 },
+	{ OPTION_FLAG, 'b', NULL, &arg.other, NULL, "a flag of a letter", HISTORY_YES, 0 },
+	{ OPTION_STRING, 't', "text", &arg.text, "TEXT", "a text", HISTORY_YES, 0 },
+	{ OPTION_OPTIONAL, 0, "mean", &arg.optional, "N", "a text, or none", HISTORY_YES, 0 },
+	{ OPTION_COUNT, 'k', NULL, &arg.count, "K", "a count", HISTORY_YES, 1 },
+	{ OPTION_SIZE, 0, "ram", &arg.size, "SIZE", "a size", HISTORY_NO, 0 },
+	{ OPTION_NUMBER, 0, "alpha", &arg.number, "X", "a number", HISTORY_YES, 0 },
+	{ OPTION_LIST, 0, "tap", &arg.list, "TAP", "a list", HISTORY_YES, 0 },
+	OPTION_LAST
+};
+static const struct tool toy = { "toy", "[-ab] [FILE...]", "A toy.", rows, NULL };
+
+static struct error e;
+
+/* Words parted by '|'; returns option_parse's result, operands joined into `operands`. */
+static int parse(const char *line, char operands[256])
+{
+	static char copy[256];
+	char *argv[32] = { (char *)"toy" };
+	int argc = 1;
+	free(arg.list.item);
+	memset(&arg, 0, sizeof arg);
+	common = (struct common){ .progress = "auto" };
+	snprintf(copy, sizeof copy, "%s", line);
+	for (char *p = copy, *word; *line && (word = strsep(&p, "|"));)
+		argv[argc++] = word;
+	int n = option_parse(&toy, argc, argv, &e);
+	operands[0] = 0;
+	for (int i = 1; i <= n; i++)
+		snprintf(operands + strlen(operands), 256 - strlen(operands), "%s%s", i > 1 ? "|" : "", argv[i]);
+	return n;
+}
+
+static void test_good(void)
+{
+	char operands[256];
+	ok(parse("-ab|x|-t|-5|y|--|-z", operands) == 3 && arg.flag && arg.other && !strcmp(arg.text, "-5"),
+	   "bundled flags, an argument that begins with -");
+	ok(!strcmp(operands, "x|y|-z"), "operands between options and after --: %s", operands);
+	ok(parse("-bk12|-|--text=a=b", operands) == 1 && arg.other && arg.count == 12 && !strcmp(arg.text, "a=b"),
+	   "a bundled argument, - as an operand, = in a value");
+	ok(parse("--text||--text|z", operands) == 0 && !strcmp(arg.text, "z"), "the last one counts");
+	ok(parse("--text=", operands) == 0 && !strcmp(arg.text, ""), "an empty value");
+	ok(parse("--mean|3", operands) == 1 && !strcmp(arg.optional, ""), "an optional argument left out");
+	ok(parse("--mean=3", operands) == 0 && !strcmp(arg.optional, "3"), "an optional argument given");
+	ok(parse("--ram|64M|--alpha|-1.5e3", operands) == 0 && arg.size == 64 << 20 && arg.number == -1500, "numbers");
+	ok(parse("--tap|a|x|--tap=b", operands) == 1 && arg.list.n == 2 && !strcmp(arg.list.item[1], "b"), "a list");
+	ok(parse("--help|--bogus", operands) == 0 && common.help, "nothing after --help is parsed");
+	ok(parse("-qv|--progress=json", operands) == 0 && common.quiet && common.verbose, "common options");
+	ok(parse("", operands) == 0, "no arguments");
+}
+
+static void test_bad(void)
+{
+	static const char *const cases[][2] = {
+		{ "--bogus=3", "unknown option --bogus; 'toy --help'" }, { "-bz", "unknown option -z" },
+		{ "--al", "unknown option --al;" }, { "--text", "option --text needs an argument: TEXT" },
+		{ "-bk", "option -k needs an argument: K" }, { "-k|1hello", "'1hello'" }, { "-k|0", "at least 1" },
+		{ "-k|-1", "'-1'" }, { "-k|99999999999999999999", "9999" }, { "-k| 1", "' 1'" }, { "-k||", "''" },
+		{ "--alpha|nan", "'nan'" }, { "--alpha|1e999", "1e999" }, { "--alpha|0x10", "0x10" }, { "--alpha=", "''" },
+		{ "--alpha|1-2", "1-2" }, { "--ram|64X", "64X" }, { "--ram|16777216T", "T" }, { "--ram|1MM", "1MM" },
+		{ "--ram|M", "'M'" }, { "--all=1", "takes no argument" }, { "--progress|loud", "loud" },
+		{ "--=x", "unknown option --;" },
+	};
+	char operands[256];
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		int r = parse(cases[i][0], operands);
+		if (!ok(r < 0 && strstr(e.text, cases[i][1]), "refused: %s", cases[i][0]))
+			printf("# %d %s\n", r, e.text);
+	}
+}
+
+static void test_history(void)
+{
+	char operands[256];
+	size_t n;
+	int r = parse("--tap|b|-t|one|--ram|1K|-k|3|--mean|-t|two|-b|--tap|c", operands);
+	option_history_set(&arg.list.item[1], "xxh3:1");
+	const char *const *h = option_history(&n);
+	static const char *const want[] = { "-b", "--text=two", "--mean", "-k 3", "--tap=b", "--tap=xxh3:1" };
+	bool same = r == 0 && n == ARRAY_LEN(want);
+	for (size_t i = 0; same && i < n; i++)
+		same = !strcmp(h[i], want[i]);
+	ok(same, "the history: what changes values, as given last, in the table's order");
+	r = parse("", operands);
+	option_history(&n);
+	ok(r == 0 && n == 0, "an empty history");
+}
+
+int main(void)
+{
+	test_good();
+	test_bad();
+	test_history();
+	size_t n;
+	char **item = option_split("-4,,2", ',', &n);
+	ok(n == 3 && !strcmp(item[0], "-4") && !*item[1] && !strcmp(item[2], "2"), "split at commas");
+	free(item);
+	return done();
+}

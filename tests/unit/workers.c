@@ -1,0 +1,114 @@
+#include "workers.h"
+
+#include <fenv.h>
+#include <float.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+enum { OUTER = 7, MIDDLE = 5, INNER = 11, ROUNDS = 60 };
+
+struct nest {
+	struct workers *w;
+	atomic_int busy[16];    /* depth of tasks on each slot */
+	atomic_int count[OUTER * MIDDLE * INNER];
+	atomic_int slot_errors;
+	size_t base;
+};
+
+struct below {
+	struct nest *n;
+	size_t base;
+};
+
+static void inner(void *argument, size_t i, size_t slot)
+{
+	struct below *b = argument;
+	if (slot >= workers_count(b->n->w) || slot != workers_slot())
+		atomic_fetch_add(&b->n->slot_errors, 1);
+	atomic_fetch_add(&b->n->count[b->base + i], 1);
+}
+
+static void middle(void *argument, size_t i, size_t slot)
+{
+	struct below *b = argument, next = { b->n, b->base + i * INNER };
+	(void)slot;
+	workers_run(b->n->w, INNER, inner, &next);
+	for (size_t k = 0; k < INNER; k++)
+		if (!atomic_load(&b->n->count[next.base + k]))
+			atomic_fetch_add(&b->n->slot_errors, 1);
+}
+
+/* Two tasks of the outermost job must never be under way on one thread: scratch memory would be shared. */
+static void outer(void *argument, size_t i, size_t slot)
+{
+	struct nest *n = argument;
+	struct below next = { n, i * MIDDLE * INNER };
+	if (atomic_fetch_add(&n->busy[slot], 1) != 0)
+		atomic_fetch_add(&n->slot_errors, 1);
+	workers_run(n->w, MIDDLE, middle, &next);
+	atomic_fetch_sub(&n->busy[slot], 1);
+}
+
+static void test_nesting(size_t threads)
+{
+	struct error e;
+	struct nest *n = calloc(1, sizeof *n);
+	n->w = workers_open(threads, &e);
+	if (!n->w || workers_count(n->w) != threads) {
+		ok(false, "%zu threads open", threads);
+		free(n);
+		return;
+	}
+	for (int r = 0; r < ROUNDS; r++)
+		workers_run(n->w, OUTER, outer, n);
+	bool once = true;
+	for (size_t i = 0; i < OUTER * MIDDLE * INNER; i++)
+		once &= n->count[i] == ROUNDS;
+	ok(once, "%zu threads: every nested task ran once", threads);
+	ok(n->slot_errors == 0, "%zu threads: slots are held by one task at each depth", threads);
+	workers_run(n->w, 0, outer, n);
+	workers_close(n->w);
+	free(n);
+}
+
+static void denormal(void *argument, size_t i, size_t slot)
+{
+	(void)slot;
+	volatile float tiny = FLT_MIN, zero = 0;
+	volatile float half = tiny / 2, kept = half + zero;
+	((bool *)argument)[i] = half > 0 && kept > 0 && fegetround() == FE_TONEAREST;
+}
+
+static void test_environment(void)
+{
+	struct error e;
+	bool good[64] = { false }, all = true;
+	fesetround(FE_UPWARD);
+#ifdef __x86_64__
+	__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
+#endif
+	struct workers *w = workers_open(4, &e);
+	if (!w) {
+		ok(false, "4 threads open");
+		return;
+	}
+	workers_run(w, 64, denormal, good);
+	for (int i = 0; i < 64; i++)
+		all &= good[i];
+	ok(all, "every thread rounds to nearest and keeps denormals, whatever its parent did");
+	workers_close(w);
+}
+
+int main(void)
+{
+	struct error e;
+	for (size_t threads = 1; threads <= 8; threads += threads < 3 ? 1 : 5)
+		test_nesting(threads);
+	test_environment();
+	ok(!workers_open(5000, &e) && strstr(e.text, "4096"), "too many threads are refused");
+	workers_close(NULL);
+	return done();
+}
