@@ -135,7 +135,6 @@ static int read_token(const struct json *j, struct token *t, struct error *e)
 	if (content == NULL || t->len > MOST_CONTENT)
 		return error_set(e, "a content that is missing or too long");
 	t->normalized = true;
-	json_get_bool(j, "special", &t->special, e) > 0 ? (void)(t->normalized = !t->special) : (void)0;
 	if (json_get_bool(j, "special", &t->special, e) < 0 ||
 	    json_get_bool(j, "single_word", &t->single_word, e) < 0 ||
 	    json_get_bool(j, "lstrip", &t->lstrip, e) < 0 ||

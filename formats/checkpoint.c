@@ -103,10 +103,9 @@ static int open_all(struct checkpoint *c, const char *model, struct error *e)
 	char *path = mem_format("%s/config.json", c->path);
 	int r = config_read(path, &c->config, &c->model, e);
 	free(path);
-	if (r < 0 || tensors_open(&c->tensors, c->path, e) < 0)
+	if (r < 0 || tensors_open(&c->tensors, c->path, e) < 0 ||
+	    layout_init(&c->layout, &c->config, &c->model, &c->tensors, e) < 0)
 		return -1;
-	if (layout_init(&c->layout, &c->config, &c->model, &c->tensors, e) < 0)
-		return strncmp(e->text, "tensor ", 7) ? -1 : error_in(e, "%s", c->path);
 	c->model.name = hub_name(model, c->path);
 	c->model.dtype = most_of(&c->layout);
 	c->transient = tensors_len(&c->tensors) > memory_available() / 2;

@@ -1,5 +1,6 @@
 #include "decoder.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,15 +220,13 @@ static void byte_level(const struct decoder_texts *in, struct decoder_texts *out
 /* The byte of "<0xHH>", or -1. */
 static int token_byte(const char *s, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	if (len != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>')
 		return -1;
 	int value = 0;
 	for (int i = 3; i < 5; i++) {
-		const char *d = s[i] == '\0' ? NULL : strchr(digits, s[i] >= 'A' && s[i] <= 'F' ? s[i] | 32 : s[i]);
-		if (d == NULL)
+		if (!isxdigit((unsigned char)s[i]))
 			return -1;
-		value = value * 16 + (int)(d - digits);
+		value = value * 16 + (s[i] <= '9' ? s[i] - '0' : (s[i] | 32) - 'a' + 10);
 	}
 	return value;
 }

@@ -69,12 +69,11 @@ static void join_variants(struct join *j, struct input *in)
 	const struct tms_header *h = tms_header(in->reader);
 	in->variant = mem_zero(h->n_variants, sizeof *in->variant);
 	for (size_t i = 0; i < h->n_variants; i++) {
-		size_t k = 0;
+		size_t k = in == j->input ? i : 0;
 		while (k < j->header.n_variants && strcmp(j->header.variants[k], h->variants[i]) != 0)
 			k++;
-		/* A name that stands twice in one header names two variants. */
-		if (k == j->header.n_variants || (i < h->n_variants && in == j->input && k != i)) {
-			k = j->header.n_variants++;
+		if (k == j->header.n_variants) {
+			j->header.n_variants++;
 			j->header.variants = mem_resize(j->header.variants, k + 1, sizeof *j->header.variants);
 			j->header.variants[k] = mem_string(h->variants[i]);
 		}
@@ -301,12 +300,15 @@ static size_t collect(struct join *j, const struct frame *like, struct input **b
 	struct held **at;
 	while (len < FRAME_ROWS_LEN && n < 65536 && (at = first_of(j, like, &from, blocked))) {
 		struct held *h = *at;
-		if (!same_shape(h->frame, like))
+		const struct sample *s = &h->frame->samples[h->sample];
+		/* A long sample's next rows stay in a frame of their own. */
+		if (!same_shape(h->frame, like) || (n && s->seq == j->samples[n - 1].seq && s->first))
 			break;
 		mem_grow((void **)&j->samples, &j->sample_capacity, n + 1, sizeof *j->samples);
 		mem_grow((void **)&j->rows, &j->rows_capacity, n + 1, sizeof *j->rows);
 		size_t row_len = frame_width(h->frame) * dtype_size(h->frame->dtype);
-		j->samples[n] = h->frame->samples[h->sample++];
+		j->samples[n] = *s;
+		h->sample++;
 		j->rows[n] = (const char *)h->frame->rows + h->row * row_len;
 		size_t n_rows = h->frame->dtype == DTYPE_NONE ? 0 : frame_sample_rows(h->frame, &j->samples[n]);
 		h->row += n_rows;

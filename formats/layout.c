@@ -156,7 +156,7 @@ static int add_row(struct builder *b, const struct family_tensor *row, size_t la
 		make_name(name, b, row, layer, expert, bias);
 		const struct tensor *t = tensors_find(b->tensors, name);
 		if (!t)
-			return error_set(e, "tensor '%s' is missing, config.json asks for it", name);
+			return error_set(e, "%s: tensor '%s' is missing, config.json asks for it", b->tensors->dir, name);
 		if (add_tensor(b, row, t, bias, n, k, expert, 0, e) < 0)
 			return -1;
 	}

@@ -11,7 +11,9 @@ static size_t part_unit(const struct part *part)
 	const struct tensor_view *v = &part->view;
 	if (v->k > 1 && v->k_stride != 1)
 		return v->k_stride * v->k;
-	return v->group < v->n ? v->group_stride : v->n_stride;
+	if (v->group < v->n)
+		return v->group_stride;
+	return v->n_stride > v->k ? v->n_stride : v->k;
 }
 
 /* Bytes of the unit of the tensor that parts first..first+n-1 lie in. */

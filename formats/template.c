@@ -94,7 +94,7 @@ static int read_single(const struct json *j, struct template *t, struct error *e
 
 static int read_pair(const struct json *j, struct template *t, struct error *e)
 {
-	uint32_t first, last;
+	uint32_t first = 0, last = 0;
 	if (read_id(json_at(json_member(j, "cls"), 1), &first, e) < 0 ||
 	    read_id(json_at(json_member(j, "sep"), 1), &last, e) < 0)
 		return -1;

@@ -138,7 +138,7 @@ static int drop_doubles(struct tensors *t, const char *path, struct error *e)
 
 static int open_shards(struct tensors *t, const struct json *map, const char *dir, const char *path, struct error *e)
 {
-	const char **names;
+	const char **names = NULL;
 	size_t n = 0;
 	if (list_shards(map, &names, &n, path, e) < 0)
 		return -1;
@@ -169,7 +169,7 @@ static int open_index(struct tensors *t, const char *dir, const char *path, stru
 
 int tensors_open(struct tensors *t, const char *dir, struct error *e)
 {
-	*t = (struct tensors){ 0 };
+	*t = (struct tensors){ .dir = mem_string(dir) };
 	char *single = mem_format("%s/model.safetensors", dir), *index = mem_format("%s/%s", dir, index_name);
 	struct stat st;
 	int r;
@@ -196,6 +196,7 @@ void tensors_close(struct tensors *t)
 		safetensors_close(t->file[i]);
 	free(t->file);
 	free(t->tensor);
+	free(t->dir);
 	*t = (struct tensors){ 0 };
 }
 

@@ -18,6 +18,7 @@ struct tensor {
 };
 
 struct tensors {
+	char *dir;
 	struct safetensors **file;      /* (n_files), all open */
 	size_t n_files;
 	struct tensor *tensor;          /* (n_tensors), by name, each name once */

@@ -3,13 +3,26 @@
 #include <string.h>
 
 enum {
-	COLUMN_BLOCK = 32,      /* columns read side by side, so that a cache line of a transposed tensor serves many */
+	/* Columns read side by side, so that a cache line of a transposed tensor serves many. */
+	COLUMN_BLOCK = 32,
 	INPUT_BLOCK = 256
 };
 
-static size_t element_of(const struct tensor_view *v, size_t column)
+struct target {
+	char *p;
+	enum dtype dtype;
+	size_t k;               /* elements of a column */
+};
+
+static size_t element_of(const struct tensor_view *v, size_t column, size_t input)
 {
-	return v->first + column / v->group * v->group_stride + column % v->group * v->n_stride;
+	return v->first + column / v->group * v->group_stride + column % v->group * v->n_stride +
+	       input * v->k_stride;
+}
+
+static void *target_of(const struct target *t, size_t column, size_t input)
+{
+	return t->p + (column * t->k + input) * dtype_size(t->dtype);
 }
 
 static void pick(void *dst, const char *src, size_t n, size_t stride_len, size_t element_len)
@@ -29,37 +42,39 @@ static void pick(void *dst, const char *src, size_t n, size_t stride_len, size_t
 	}
 }
 
-static void read_strided(char *dst, enum dtype to, const struct tensor_view *v, size_t column, size_t n)
+static void read_strided(const struct target *t, const struct tensor_view *v, size_t column, size_t n, size_t first)
 {
-	const size_t from_len = dtype_size(v->dtype), to_len = dtype_size(to);
-	const char *data = v->data;
+	const size_t len = dtype_size(v->dtype);
 	double block[INPUT_BLOCK];      /* of any element type */
 
-	for (size_t c0 = 0; c0 < n; c0 += COLUMN_BLOCK) {
-		const size_t c1 = c0 + COLUMN_BLOCK < n ? c0 + COLUMN_BLOCK : n;
+	for (size_t i = 0; i < t->k; i += INPUT_BLOCK) {
+		const size_t m = t->k - i < INPUT_BLOCK ? t->k - i : INPUT_BLOCK;
 
-		for (size_t i = 0; i < v->k; i += INPUT_BLOCK) {
-			const size_t len = v->k - i < INPUT_BLOCK ? v->k - i : INPUT_BLOCK;
+		for (size_t c = 0; c < n; c++) {
+			const char *from = (const char *)v->data + element_of(v, column + c, first + i) * len;
 
-			for (size_t c = c0; c < c1; c++) {
-				const size_t at = element_of(v, column + c) + i * v->k_stride;
-
-				pick(block, data + at * from_len, len, v->k_stride * from_len, from_len);
-				dtype_convert(dst + (c * v->k + i) * to_len, to, block, v->dtype, len);
-			}
+			pick(block, from, m, v->k_stride * len, len);
+			dtype_convert(target_of(t, c, i), t->dtype, block, v->dtype, m);
 		}
 	}
 }
 
-void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t column, size_t n)
+void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t column, size_t n, size_t first, size_t k)
 {
-	const size_t from_len = dtype_size(v->dtype), to_len = dtype_size(to);
+	const struct target t = { dst, to, k };
 
-	if (v->k_stride != 1 && v->k != 1) {
-		read_strided(dst, to, v, column, n);
+	if (v->k_stride == 1 || k == 1) {
+		for (size_t c = 0; c < n; c++) {
+			const size_t at = element_of(v, column + c, first);
+
+			dtype_convert(target_of(&t, c, 0), to, (const char *)v->data + at * dtype_size(v->dtype), v->dtype,
+			              k);
+		}
 		return;
 	}
-	for (size_t c = 0; c < n; c++)
-		dtype_convert((char *)dst + c * v->k * to_len, to,
-		              (const char *)v->data + element_of(v, column + c) * from_len, v->dtype, v->k);
+	for (size_t c = 0; c < n; c += COLUMN_BLOCK) {
+		const struct target block = { target_of(&t, c, 0), to, k };
+
+		read_strided(&block, v, column + c, n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK, first);
+	}
 }

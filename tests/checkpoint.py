@@ -1,4 +1,4 @@
-"""Safetensors and config.json for the tests: read to float64, written from float64.  Needs NumPy only."""
+"""Safetensors and config.json for the tests: read to float64, written from float64.  NumPy only."""
 import json
 import os
 import struct

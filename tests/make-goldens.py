@@ -69,7 +69,9 @@ class Recorder:
         self.sites[site, layer] = x.reshape(-1, x.shape[-1])
 
     def after(self, module, site, layer):
-        module.register_forward_hook(lambda m, a, out: self.put(site, layer, out[0] if isinstance(out, tuple) else out))
+        def hook(m, a, out):
+            self.put(site, layer, out[0] if isinstance(out, tuple) else out)
+        module.register_forward_hook(hook)
 
     def before(self, module, site, layer):
         module.register_forward_pre_hook(lambda m, a: self.put(site, layer, a[0]))
@@ -82,8 +84,8 @@ class Recorder:
             self.fused(layer.attn.c_attn, i)
             self.plain_mlp(layer.mlp, layer.mlp.c_fc, layer.mlp.c_proj, i)
         elif self.family == "gpt_neox":
-            names = (layer.input_layernorm, layer.attention, layer.attention.dense, layer.post_attention_layernorm,
-                     layer.mlp)
+            names = (layer.input_layernorm, layer.attention, layer.attention.dense,
+                     layer.post_attention_layernorm, layer.mlp)
             self.fused(layer.attention.query_key_value, i)
             self.plain_mlp(layer.mlp, layer.mlp.dense_h_to_4h, layer.mlp.dense_4h_to_h, i)
         else:
@@ -138,7 +140,8 @@ class Recorder:
             self.put("router_logits", i, logits)
             self.put("router_weights", i, weights.to(logits.dtype))
             self.put("expert_idx", i, self.chosen)
-            self.expert_out = torch.full((*self.chosen.shape, self.config.hidden_size), float("nan"), dtype=torch.float64)
+            self.expert_out = torch.full((*self.chosen.shape, self.config.hidden_size), torch.nan,
+                                         dtype=torch.float64)
 
         def expert(e):
             def hook(m, a, out):
@@ -149,7 +152,7 @@ class Recorder:
         mlp.gate.register_forward_hook(routed)
         for e, module in enumerate(mlp.experts):
             module.register_forward_hook(expert(e))
-        mlp.register_forward_hook(lambda m, a, out: self.put("expert_out", i, self.expert_out.flatten(1)))
+        mlp.register_forward_hook(lambda *_: self.put("expert_out", i, self.expert_out.flatten(1)))
 
     def attention(self, real):
         """Wraps an attention function: it is given turned queries and keys (1, heads, n, D)."""
@@ -179,8 +182,8 @@ class Recorder:
 
 def run(path, dtype, implementation, samples):
     """One dict of sites for each sample, by Hugging Face's model in `dtype`."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=implementation)
-    model.eval()
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype,
+                                                 attn_implementation=implementation).eval()
     recorder = Recorder(model)
     code = sys.modules[type(model).__module__]
     real = code.eager_attention_forward, ALL_ATTENTION_FUNCTIONS["sdpa"]
@@ -227,7 +230,7 @@ def largest_difference(ours, theirs, name):
             if place[0] == "expert_idx" and not np.array_equal(x, y):
                 sys.exit(f"{name}: experts differ")
             x, y = x[seen], y[seen]
-            worst = max(worst, float(np.sqrt(((x - y) ** 2).mean() / ((x * x).mean() + 1e-300))))
+            worst = max(worst, accuracy.relative(y, x))
     return worst
 
 
@@ -256,23 +259,23 @@ def golden(models, goldens, name):
     for r, e in zip(rival, eager):
         r.update({place: x for place, x in e.items() if place[0] in ("attn_scores", "attn_probs")})
     keep = anchors(theirs[-1], wide)
-    tally = accuracy.Errors(model)
+    tally = accuracy.Errors()
     for t, r in zip(ours, rival):
         tally.add(t, r)
     if model.moe:
         keep.update(tally.by_row())
     np.savez_compressed(os.path.join(goldens, name + ".npz"), **keep)
-    record = {"weights": accuracy.weights_sum(path), "dtype": dtype, "torch": torch.__version__, "transformers": transformers.__version__,
+    record = {"weights": accuracy.weights_sum(path), "dtype": dtype,
+              "torch": torch.__version__, "transformers": transformers.__version__,
               "attention": "sdpa" if same_function(model.config) else "eager",
-              "numpy_from_double": agree,
-              "nll": [truth.nll(t["logits", None].astype(np.float64), s) for s, t in zip(ids, theirs)],
-              **tally.record()}
+              "numpy_from_double": agree, **tally.record()}
     with open(os.path.join(goldens, name + ".json"), "w") as f:
         json.dump(record, f, indent=1)
         f.write("\n")
     last = f"resid_post.{model.layers - 1}"
-    print(f"{name}: numpy from double {agree:.1e}; own error at {last} {record['relative'][last]:.2e}, "
-          f"logits {record['relative']['logits']:.2e}, rerouted {record['rerouted']}", flush=True)
+    print(f"{name}: numpy from double {agree:.1e}; own error at {last} "
+          f"{record['relative'][last]:.2e}, logits {record['relative']['logits']:.2e}, "
+          f"rerouted {record['rerouted']}", flush=True)
 
 
 def words(goldens):
@@ -287,8 +290,9 @@ def words(goldens):
         for line, i, sites in zip(lines, ids, run(accuracy.MOOD, torch.float64, "eager", ids)):
             logits = sites["logits", None]
             top = np.argsort(-logits[-1])[:6]
-            f.write(json.dumps({"id": line["id"], "text": line["text"], "input_ids": i, "nll": truth.nll(logits, i),
-                                "top": [int(x) for x in top], "logits": [float(x) for x in logits[-1, top]],
+            f.write(json.dumps({"id": line["id"], "text": line["text"], "input_ids": i,
+                                "nll": truth.nll(logits, i), "top": top.tolist(),
+                                "logits": logits[-1, top].tolist(),
                                 "words": [tokenizer.decode([x]) for x in top]}) + "\n")
 
 

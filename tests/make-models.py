@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the small random checkpoints of tests/data/models, and the wide ones that are too large to keep.
+"""Writes the small random checkpoints of tests/data/models, and wide ones, too large to keep.
 
 Values come from the generator's raw bits, so that any NumPy writes the same files.
 Usage: make-models.py DIR [NAME...]   (all that are kept, or those named; wide ones only when named)
@@ -45,12 +45,14 @@ class Maker:
 
 
 def llama_like(m, c):
-    h, inner, layers, vocab = (c[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"))
+    h, inner, layers, vocab = (c[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers",
+                                              "vocab_size"))
     heads, kv = c["num_attention_heads"], c["num_key_value_heads"]
     d, family = c.get("head_dim") or h // heads, c["model_type"]
     gemma = family == "gemma2"
     mean = 0.0 if gemma else 1.0
-    qkv_bias, o_bias = family == "qwen2" or c.get("attention_bias", False), c.get("attention_bias", False)
+    o_bias = c.get("attention_bias", False)
+    qkv_bias = family == "qwen2" or o_bias
     m.put("model.embed_tokens.weight", (vocab, h), 0.3 if gemma else 1.0)
     for i in range(layers):
         p = f"model.layers.{i}."
@@ -66,7 +68,8 @@ def llama_like(m, c):
         if gemma:
             m.norm(p + "pre_feedforward_layernorm", h, mean=mean)
             m.norm(p + "post_feedforward_layernorm", h, mean=mean)
-        if family == "qwen3_moe" and i not in c["mlp_only_layers"] and (i + 1) % c["decoder_sparse_step"] == 0:
+        moe = family == "qwen3_moe" and i not in c["mlp_only_layers"]
+        if moe and (i + 1) % c["decoder_sparse_step"] == 0:
             m.linear(p + "mlp.gate", c["num_experts"], h, gain=2.0)
             for e in range(c["num_experts"]):
                 gated(m, f"{p}mlp.experts.{e}.", h, c["moe_intermediate_size"], False)
@@ -114,9 +117,8 @@ def gpt_neox(m, c):
 
 
 def config(family, arch, dtype, **keys):
-    c = {"architectures": [arch], "model_type": family, "vocab_size": 199, "torch_dtype": DTYPE[dtype][1]}
-    c.update(keys)
-    return c
+    return {"architectures": [arch], "model_type": family, "vocab_size": 199,
+            "torch_dtype": DTYPE[dtype][1], **keys}
 
 
 def llama(dtype, **keys):
@@ -155,14 +157,16 @@ def neox_config(dtype, **keys):
 
 
 def gemma2_config(dtype, **keys):
-    return derived("gemma2", "Gemma2ForCausalLM", dtype, attention_bias=False, drop=("hidden_act",), head_dim=24,
-                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=40, sliding_window=24,
-                   attn_logit_softcapping=5.0, final_logit_softcapping=6.0, tie_word_embeddings=True, **keys)
+    return derived("gemma2", "Gemma2ForCausalLM", dtype, drop=("hidden_act",), attention_bias=False,
+                   head_dim=24, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=40,
+                   sliding_window=24, attn_logit_softcapping=5.0, final_logit_softcapping=6.0,
+                   tie_word_embeddings=True, **keys)
 
 
 def moe_config(dtype, **keys):
-    return derived("qwen3_moe", "Qwen3MoeForCausalLM", dtype, attention_bias=False, head_dim=24, num_experts=8,
-                   num_experts_per_tok=3, use_sliding_window=False, **{"moe_intermediate_size": 40, **keys})
+    return derived("qwen3_moe", "Qwen3MoeForCausalLM", dtype, attention_bias=False, head_dim=24,
+                   num_experts=8, num_experts_per_tok=3, use_sliding_window=False,
+                   **{"moe_intermediate_size": 40, **keys})
 
 
 def v5(c):
@@ -174,77 +178,101 @@ def v5(c):
 
 
 NARROW = dict(hidden_size=48, intermediate_size=110, num_hidden_layers=2)
-YARN = llama("bf16", head_dim=32, max_position_embeddings=256, rope_scaling=dict(rope_type="yarn", factor=4.0,
-             original_max_position_embeddings=64, beta_fast=8.0, beta_slow=1.0), **NARROW)
-# NAME: (config, how it is stored)
+LINEAR = {"type": "linear", "factor": 4.0}
+DYNAMIC = dict(rope_type="dynamic", factor=2.0)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=64)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=8.0,
+            beta_slow=1.0)
+
+
+def mistral(dtype, **keys):
+    return derived("mistral", "MistralForCausalLM", dtype, **keys)
+
+
+def qwen(family, arch, dtype, **keys):
+    base = dict(sliding_window=None, use_sliding_window=False, max_window_layers=3)
+    return derived(family, arch, dtype, **{**base, **keys})
+
+
 MODELS = {
-    "llama-bf16": (llama("bf16"), dict(shards=2, buffers=True)),
-    "llama-f32": (llama("f32", **NARROW), {}),
-    "llama-f16": (llama("f16", tie_word_embeddings=True, rope_scaling={"type": "linear", "factor": 4.0}, **NARROW), {}),
-    "llama-llama3-f32": (llama("f32", attention_bias=True, mlp_bias=True, head_dim=24, tie_word_embeddings=True,
-        max_position_embeddings=512, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
-        high_freq_factor=4.0, original_max_position_embeddings=64), **NARROW), {}),
-    "llama-dynamic-bf16": (llama("bf16", max_position_embeddings=32, attention_bias=True,
-        rope_scaling=dict(rope_type="dynamic", factor=2.0), **NARROW), {}),
-    "llama-yarn-bf16": (YARN, {}),
-    "llama-yarn-v5-bf16": (v5(YARN), dict(seed="llama-yarn-bf16")),
-    "mistral-bf16": (derived("mistral", "MistralForCausalLM", "bf16", head_dim=24, num_key_value_heads=1,
-        sliding_window=19), {}),
-    "mistral-f32": (derived("mistral", "MistralForCausalLM", "f32", head_dim=20, sliding_window=70, **NARROW), {}),
-    "qwen2-bf16": (derived("qwen2", "Qwen2ForCausalLM", "bf16", sliding_window=24, use_sliding_window=True,
-        max_window_layers=1, tie_word_embeddings=True), dict(spare_head=True)),
-    "qwen3-bf16": (derived("qwen3", "Qwen3ForCausalLM", "bf16", attention_bias=True, head_dim=32,
-        sliding_window=None, use_sliding_window=False, max_window_layers=3), {}),
-    "qwen3-f32": (derived("qwen3", "Qwen3ForCausalLM", "f32", attention_bias=False, head_dim=32,
-        sliding_window=None, use_sliding_window=False, max_window_layers=2, **NARROW), {}),
-    "gpt2-f32": (gpt2_config("f32", n_embd=48, n_layer=2), {}),
-    "gpt2-bf16": (gpt2_config("bf16", n_inner=150), dict(prefix="transformer.", buffers=True)),
-    "gpt2-scaled-f32": (gpt2_config("f32", n_embd=48, n_inner=90, scale_attn_by_inverse_layer_idx=True), {}),
-    "gemma2-bf16": (gemma2_config("bf16", num_hidden_layers=4), {}),
-    "gemma2-f32": (gemma2_config("f32", **NARROW), {}),
-    "neox-f16": (neox_config("f16"), dict(buffers=True)),
-    "neox-f32": (neox_config("f32", rotary_pct=0.5, **NARROW), {}),
-    "neox-sequential-bf16": (neox_config("bf16", rotary_pct=1.0, use_parallel_residual=False), {}),
-    "qwen3-moe-bf16": (moe_config("bf16", norm_topk_prob=True, mlp_only_layers=[0], decoder_sparse_step=1), {}),
-    "qwen3-moe-f32": (moe_config("f32", norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=2,
-        hidden_size=48, intermediate_size=110, num_hidden_layers=4, moe_intermediate_size=26), {}),
+    "llama-bf16": llama("bf16"),
+    "llama-f32": llama("f32", **NARROW),
+    "llama-f16": llama("f16", tie_word_embeddings=True, rope_scaling=LINEAR, **NARROW),
+    "llama-llama3-f32": llama("f32", attention_bias=True, mlp_bias=True, head_dim=24, rope_scaling=LLAMA3,
+                              tie_word_embeddings=True, max_position_embeddings=512, **NARROW),
+    "llama-dynamic-bf16": llama("bf16", max_position_embeddings=32, attention_bias=True,
+                                rope_scaling=DYNAMIC, **NARROW),
+    "llama-yarn-bf16": llama("bf16", head_dim=32, rope_scaling=YARN, **NARROW),
+    "llama-yarn-v5-bf16": v5(llama("bf16", head_dim=32, rope_scaling=YARN, **NARROW)),
+    "mistral-bf16": mistral("bf16", head_dim=24, num_key_value_heads=1, sliding_window=19),
+    "mistral-f32": mistral("f32", head_dim=20, sliding_window=70, **NARROW),
+    "qwen2-bf16": qwen("qwen2", "Qwen2ForCausalLM", "bf16", sliding_window=24, use_sliding_window=True,
+                       max_window_layers=1, tie_word_embeddings=True),
+    "qwen3-bf16": qwen("qwen3", "Qwen3ForCausalLM", "bf16", attention_bias=True, head_dim=32),
+    "qwen3-f32": qwen("qwen3", "Qwen3ForCausalLM", "f32", attention_bias=False, head_dim=32, **NARROW),
+    "gpt2-f32": gpt2_config("f32", n_embd=48, n_layer=2),
+    "gpt2-bf16": gpt2_config("bf16", n_inner=150),
+    "gpt2-scaled-f32": gpt2_config("f32", n_embd=48, n_inner=90, scale_attn_by_inverse_layer_idx=True),
+    "gemma2-bf16": gemma2_config("bf16", num_hidden_layers=4),
+    "gemma2-f32": gemma2_config("f32", **NARROW),
+    "neox-f16": neox_config("f16"),
+    "neox-f32": neox_config("f32", rotary_pct=0.5, **NARROW),
+    "neox-sequential-bf16": neox_config("bf16", rotary_pct=1.0, use_parallel_residual=False),
+    "qwen3-moe-bf16": moe_config("bf16", norm_topk_prob=True, mlp_only_layers=[0], decoder_sparse_step=1),
+    "qwen3-moe-f32": moe_config("f32", norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=2,
+                                hidden_size=48, intermediate_size=110, num_hidden_layers=4,
+                                moe_intermediate_size=26),
 }
-WIDTHS = dict(vocab_size=64, hidden_size=2048, intermediate_size=8192, num_hidden_layers=1, num_attention_heads=16,
-              num_key_value_heads=4, rope_theta=500000.0)
-WIDE = {"wide-" + t: (llama(t, **WIDTHS), {}) for t in ("f32", "bf16")}
-WIDE["wide-gpt2-f32"] = (gpt2_config("f32", vocab_size=64, n_embd=2048, n_layer=1, n_head=16), {})
+SHARDED = {"llama-bf16": 2}
+SEED = {"llama-yarn-v5-bf16": "llama-yarn-bf16"}        # the same tensors
+PREFIX = {"gpt2-bf16": "transformer."}
+SPARE_HEAD = {"qwen2-bf16"}                             # a tied head that is stored all the same
+BUFFERS = {"llama-bf16", "gpt2-bf16", "neox-f16"}       # tensors of old checkpoints, to be left alone
+WIDTHS = dict(vocab_size=64, hidden_size=2048, intermediate_size=8192, num_hidden_layers=1,
+              num_attention_heads=16, num_key_value_heads=4, rope_theta=500000.0)
+WIDE = {
+    "wide-f32": llama("f32", **WIDTHS),
+    "wide-bf16": llama("bf16", **WIDTHS),
+    "wide-gpt2-f32": gpt2_config("f32", vocab_size=64, n_embd=2048, n_layer=1, n_head=16),
+}
+
+
+def add_buffers(m, c):
+    def constant(name, value, dtype):
+        value = np.asarray(value)
+        m.tensors[name] = (value.shape, dtype, encode(value, dtype))
+
+    causal = np.tril(np.ones((9, 9), bool))[None, None]
+    for i in range(c.get("n_layer") or c["num_hidden_layers"]):
+        if c["model_type"] == "gpt2":
+            constant(f"transformer.h.{i}.attn.bias", causal, "BOOL")
+            constant(f"transformer.h.{i}.attn.masked_bias", -1e4, "F32")
+        elif c["model_type"] == "gpt_neox":
+            p = f"gpt_neox.layers.{i}.attention."
+            constant(p + "bias", causal, "BOOL")
+            constant(p + "masked_bias", -1e4, "F16")
+            constant(p + "rotary_emb.inv_freq", [1.0, 0.5], "F32")
+        else:
+            constant(f"model.layers.{i}.self_attn.rotary_emb.inv_freq", [9, 9, 9], "F32")
 
 
 def make(directory, name):
-    c, how = {**MODELS, **WIDE}[name]
-    how = dict(how)
-    seed = zlib.crc32(how.pop("seed", name).encode())
-    dtype = next(k for k, v in DTYPE.items() if v[1] == (c.get("dtype") or c["torch_dtype"]))
-    m = Maker(seed, dtype)
+    c = {**MODELS, **WIDE}[name]
+    stored = c.get("dtype") or c["torch_dtype"]
+    dtype = next(k for k, names in DTYPE.items() if names[1] == stored)
+    m = Maker(zlib.crc32(SEED.get(name, name).encode()), dtype)
     if c["model_type"] == "gpt2":
-        gpt2(m, c, how.get("prefix", ""))
+        gpt2(m, c, PREFIX.get(name, ""))
+    elif c["model_type"] == "gpt_neox":
+        gpt_neox(m, c)
     else:
-        (gpt_neox if c["model_type"] == "gpt_neox" else llama_like)(m, c)
-    if how.get("spare_head"):       # a tied head that is stored all the same
-        shape, kind, _ = m.tensors["model.embed_tokens.weight"]
-        m.tensors["lm_head.weight"] = (shape, kind, m.tensors["model.embed_tokens.weight"][2])
-    if how.get("buffers"):          # tensors of old checkpoints that a reader leaves alone
-        if c["model_type"] == "gpt2":
-            for i in range(c["n_layer"]):
-                tril = np.tril(np.ones((9, 9), bool))[None, None]
-                m.tensors[f"transformer.h.{i}.attn.bias"] = (tril.shape, "BOOL", encode(tril, "BOOL"))
-                m.tensors[f"transformer.h.{i}.attn.masked_bias"] = ((), "F32", encode(-1e4, "F32"))
-        elif c["model_type"] == "gpt_neox":
-            for i in range(c["num_hidden_layers"]):
-                p = f"gpt_neox.layers.{i}.attention."
-                tril = np.tril(np.ones((9, 9), bool))[None, None]
-                m.tensors[p + "bias"] = (tril.shape, "BOOL", encode(tril, "BOOL"))
-                m.tensors[p + "masked_bias"] = ((), "F16", encode(-1e4, "F16"))
-                m.tensors[p + "rotary_emb.inv_freq"] = ((2,), "F32", encode([1.0, 0.5], "F32"))
-        else:
-            for i in range(c["num_hidden_layers"]):
-                m.tensors[f"model.layers.{i}.self_attn.rotary_emb.inv_freq"] = ((3,), "F32", encode([9, 9, 9], "F32"))
-    write_model(os.path.join(directory, name), c, m.tensors, how.get("shards", 1))
+        llama_like(m, c)
+    if name in SPARE_HEAD:
+        m.tensors["lm_head.weight"] = m.tensors["model.embed_tokens.weight"]
+    if name in BUFFERS:
+        add_buffers(m, c)
+    write_model(os.path.join(directory, name), c, m.tensors, SHARDED.get(name, 1))
 
 
 def main():

@@ -61,7 +61,8 @@ def frequencies(rope, n):
         wave = 2 * math.pi / inv
         s = (original / wave - low) / (high - low)
         middle = (1 - s) * inv / f + s * inv
-        return np.where(wave > original / low, inv / f, np.where(wave < original / high, inv, middle)), 1.0
+        inv = np.where(wave > original / low, inv / f, np.where(wave < original / high, inv, middle))
+        return inv, 1.0
     if kind == "yarn":
         def turns(r):
             return d * math.log(original / (r * 2 * math.pi)) / (2 * math.log(theta))
@@ -99,7 +100,8 @@ class Truth:
         self.d = c.get("head_dim") or self.h // self.heads
         self.eps = c.get("layer_norm_epsilon" if gpt2 else "layer_norm_eps" if neox else "rms_norm_eps")
         self.gemma = self.family == "gemma2"
-        self.act = ACTIVATION[c.get("activation_function") or c.get("hidden_activation") or c["hidden_act"]]
+        act = c.get("activation_function") or c.get("hidden_activation") or c["hidden_act"]
+        self.act = ACTIVATION[act]
         self.parallel = neox and c["use_parallel_residual"]
         self.moe = self.family == "qwen3_moe"
         self.rope = None if gpt2 else self.read_rope(c)
@@ -109,7 +111,8 @@ class Truth:
         theta = given.get("rope_theta") or c.get("rope_theta") or c.get("rotary_emb_base")
         part = c.get("rotary_pct", 1.0)
         kind = given.get("rope_type") or given.get("type") or "default"
-        return dict(given, type=kind, theta=theta, dims=int(self.d * part), context=c["max_position_embeddings"])
+        context = c["max_position_embeddings"]
+        return dict(given, type=kind, theta=theta, dims=int(self.d * part), context=context)
 
     def window(self, layer):
         c = self.config
@@ -140,7 +143,8 @@ class Truth:
             return (p + "input_layernorm", p + "attention.dense", p + "post_attention_layernorm",
                     p + "mlp.dense_h_to_4h", p + "mlp.dense_4h_to_h")
         second = "pre_feedforward_layernorm" if self.gemma else "post_attention_layernorm"
-        return p + "input_layernorm", p + "self_attn.o_proj", p + second, p + "mlp.up_proj", p + "mlp.down_proj"
+        return (p + "input_layernorm", p + "self_attn.o_proj", p + second,
+                p + "mlp.up_proj", p + "mlp.down_proj")
 
     def qkv(self, x, i):
         n, h, d = len(x), self.h, self.d
@@ -177,10 +181,11 @@ class Truth:
         seen = at[None, :] <= at[:, None]
         if window:
             seen &= at[None, :] > at[:, None] - window
-        scores, probs, ctx = (np.empty(s, F) for s in ((n, self.heads, n), (n, self.heads, n), q.shape))
+        scores, probs, ctx = np.empty((n, self.heads, n)), np.empty((n, self.heads, n)), np.empty(q.shape)
         for a in range(self.heads):
             g = a * self.kv // self.heads
-            s = softcap(q[:, a] @ k[:, g].T * self.score_scale(i), self.config.get("attn_logit_softcapping"))
+            s = q[:, a] @ k[:, g].T * self.score_scale(i)
+            s = softcap(s, self.config.get("attn_logit_softcapping"))
             scores[:, a] = np.where(seen, s, -np.inf)
             probs[:, a] = softmax(scores[:, a])
             ctx[:, a] = probs[:, a] @ v[:, g]
@@ -206,7 +211,8 @@ class Truth:
         for e in range(c["num_experts"]):
             row, slot = np.nonzero(idx == e)
             part = x[row]
-            h = self.act(self.linear(part, f"{p}experts.{e}.gate_proj")) * self.linear(part, f"{p}experts.{e}.up_proj")
+            h = self.act(self.linear(part, f"{p}experts.{e}.gate_proj"))
+            h = h * self.linear(part, f"{p}experts.{e}.up_proj")
             out[row, slot] = self.linear(h, f"{p}experts.{e}.down_proj")
         put("router_logits", logits)
         put("router_weights", weights)

@@ -49,13 +49,13 @@ static size_t ref_operand_len(const struct device *d, size_t n_rows, size_t k, e
 static void ref_weight_put(struct device *d, struct weight *w, size_t column, const struct tensor_view *view)
 {
 	(void)d;
-	view_read((double *)w->data + column * w->k, DTYPE_F64, view, 0, view->n);
+	view_read((double *)w->data + column * w->k, DTYPE_F64, view, 0, view->n, 0, view->k);
 }
 
 static void ref_vector_put(struct device *d, void *to, const struct tensor_view *view)
 {
 	(void)d;
-	view_read(to, DTYPE_F64, view, 0, view->n);
+	view_read(to, DTYPE_F64, view, 0, view->n, 0, view->k);
 }
 
 static void ref_load(struct device *d, struct rows to, const void *from, enum dtype dtype)

@@ -1,0 +1,118 @@
+#include "cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+static void cpu_close(struct device *d)
+{
+	if (!d)
+		return;
+	for (size_t i = 0; i < d->n_slots; i++) {
+		free(d->slots[i].scratch);
+		free(d->slots[i].tile);
+	}
+	free(d->slots);
+	matmuls_close(d->matmuls);
+	free(d);
+}
+
+static int open_slots(struct device *d, struct error *e)
+{
+	d->slots = mem_zero(workers_count(d->workers), sizeof *d->slots);
+	for (d->n_slots = 0; d->n_slots < workers_count(d->workers); d->n_slots++) {
+		struct slot *s = &d->slots[d->n_slots];
+
+		s->scratch = mem_try(ATTEND_SCRATCH_LEN, "a thread's scratch memory", e);
+		if (!s->scratch)
+			return -1;
+	}
+	return 0;
+}
+
+static struct device *cpu_open(struct workers *workers, struct error *e)
+{
+	struct device *d = mem_zero(1, sizeof *d);
+	bool bf16 = false;
+
+	d->workers = workers;
+	d->unit = unit_choose(&bf16, e);
+	if (!d->unit || open_slots(d, e) < 0) {
+		cpu_close(d);
+		return NULL;
+	}
+	if (bf16) {
+		d->matmuls = matmuls_open(e);
+		if (!d->matmuls) {
+			cpu_close(d);
+			return NULL;
+		}
+	}
+	snprintf(d->name, sizeof d->name, bf16 ? "%s_bf16 %s" : "%s", d->unit->name, matmuls_library());
+	return d;
+}
+
+static const char *cpu_unit(const struct device *d)
+{
+	return d->name;
+}
+
+void *slot_tile(struct device *d, size_t slot, size_t len)
+{
+	struct slot *s = &d->slots[slot];
+
+	if (s->tile_len < len) {
+		struct error e;
+
+		free(s->tile);
+		s->tile = mem_try(len, "a tile", &e);
+		if (!s->tile)
+			mem_zero(SIZE_MAX, 1);
+		s->tile_len = len;
+	}
+	return s->tile;
+}
+
+static enum dtype cpu_operand_type(const struct device *d, enum dtype stored)
+{
+	(void)d;
+	return stored == DTYPE_BF16 || stored == DTYPE_F16 ? stored : DTYPE_F32;
+}
+
+static size_t cpu_operand_len(const struct device *d, size_t n_rows, size_t k, enum dtype type)
+{
+	return n_rows * operand_stride(d, k, type) * (rounds_operands(d, type) ? sizeof(uint16_t) : sizeof(float));
+}
+
+const struct ops ops_cpu = {
+	.name = "cpu",
+	.work = DTYPE_F32,
+	.row_tile = ROW_TILE,
+	.expert_tile = EXPERT_TILE,
+	.open = cpu_open,
+	.close = cpu_close,
+	.unit = cpu_unit,
+	.operand_type = cpu_operand_type,
+	.weight_len = cpu_weight_len,
+	.weight_put = cpu_weight_put,
+	.vector_put = cpu_vector_put,
+	.operand_len = cpu_operand_len,
+	.load = cpu_load,
+	.store = cpu_store,
+	.round = cpu_round,
+	.pack = cpu_pack,
+	.norm = cpu_norm,
+	.product = cpu_product,
+	.product_columns = cpu_product_columns,
+	.activate = cpu_activate,
+	.add = cpu_add,
+	.softcap = cpu_softcap,
+	.rotate = cpu_rotate,
+	.attend = cpu_attend,
+	.scores = cpu_scores,
+	.route = cpu_route,
+	.gather = cpu_gather,
+	.scatter = cpu_scatter,
+};

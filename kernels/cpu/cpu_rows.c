@@ -1,0 +1,123 @@
+#include "cpu.h"
+
+#include <string.h>
+
+void cpu_load(struct device *d, struct rows to, const void *from, enum dtype dtype)
+{
+	const size_t len = to.width * dtype_size(dtype);
+
+	for (size_t r = 0; r < to.n; r++) {
+		const char *p = (const char *)from + r * len;
+
+		if (dtype == DTYPE_BF16 || dtype == DTYPE_F16)
+			d->unit->widen(rows_at(to, r), p, dtype, to.width);
+		else
+			dtype_convert(rows_at(to, r), DTYPE_F32, p, dtype, to.width);
+	}
+}
+
+void cpu_store(struct device *d, void *to, enum dtype dtype, struct rows from)
+{
+	const size_t len = from.width * dtype_size(dtype);
+
+	for (size_t r = 0; r < from.n; r++) {
+		char *p = (char *)to + r * len;
+
+		if (dtype == DTYPE_BF16)
+			d->unit->narrow((uint16_t *)(void *)p, rows_at(from, r), from.width);
+		else
+			dtype_convert(p, dtype, rows_at(from, r), DTYPE_F32, from.width);
+	}
+}
+
+void cpu_round(struct device *d, struct rows rows, enum dtype dtype)
+{
+	uint16_t part[256];
+
+	for (size_t r = 0; r < rows.n && dtype != DTYPE_F32; r++) {
+		float *x = rows_at(rows, r);
+
+		if (dtype != DTYPE_BF16) {
+			dtype_round(x, DTYPE_F32, dtype, rows.width);
+			continue;
+		}
+		for (size_t i = 0; i < rows.width; i += ARRAY_LEN(part)) {
+			const size_t n = rows.width - i < ARRAY_LEN(part) ? rows.width - i : ARRAY_LEN(part);
+
+			d->unit->narrow(part, x + i, n);
+			d->unit->widen(x + i, part, DTYPE_BF16, n);
+		}
+	}
+}
+
+static void put_row(const struct device *d, struct sink to, const float *from, size_t n)
+{
+	if (to.h)
+		d->unit->narrow(to.h, from, n);
+	else if (to.f != from)
+		memcpy(to.f, from, n * sizeof *from);
+}
+
+void cpu_pack(struct device *d, struct operand to, struct rows from)
+{
+	for (size_t r = 0; r < from.n; r++)
+		put_row(d, operand_at(d, &to, r), rows_at(from, r), from.width);
+}
+
+void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group, struct rows from,
+              struct rows out, struct operand packed)
+{
+	const struct norm_row row = {
+		.kind = m->norm,
+		.width = from.width,
+		.group = group,
+		.weight = norm ? norm->weight : NULL,
+		.bias = norm ? norm->bias : NULL,
+		.period = norm ? norm->n : 0,
+		.plus = m->norm_plus_one ? 1 : 0,
+		.eps = m->norm_eps,
+	};
+
+	for (size_t r = 0; r < from.n; r++) {
+		const struct sink to = out_at(d, out, &packed, r);
+
+		if (m->norm == NORM_NONE)
+			put_row(d, to, rows_at(from, r), from.width);
+		else
+			d->unit->norm(&row, rows_at(from, r), to);
+	}
+}
+
+void cpu_activate(struct device *d, enum activation act, struct rows gate, struct rows up, struct rows out,
+                  struct operand packed)
+{
+	for (size_t r = 0; r < up.n; r++)
+		d->unit->activate(act, gate.p ? rows_at(gate, r) : NULL, rows_at(up, r), up.width,
+		                  out_at(d, out, &packed, r));
+}
+
+void cpu_add(struct device *d, struct rows into, struct rows from)
+{
+	for (size_t r = 0; r < into.n; r++)
+		d->unit->add(rows_at(into, r), rows_at(from, r), into.width);
+}
+
+void cpu_softcap(struct device *d, struct rows x, double c)
+{
+	for (size_t r = 0; r < x.n; r++)
+		d->unit->softcap(rows_at(x, r), x.width, (float)c);
+}
+
+void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table, const void *sin_table,
+                size_t head_width, size_t p0, struct rows from, struct rows to)
+{
+	const size_t half = r->dims / 2;
+
+	for (size_t i = 0; i < from.n; i++) {
+		const float *c = (const float *)cos_table + (p0 + i) * half;
+		const float *s = (const float *)sin_table + (p0 + i) * half;
+
+		for (size_t head = 0; head < from.width; head += head_width)
+			d->unit->rotate(r, c, s, head_width, rows_at(from, i) + head, rows_at(to, i) + head);
+	}
+}

@@ -1,0 +1,61 @@
+/* Vectors of four floats as the compiler has them everywhere. */
+#define VL 4
+#define TILE_VECTORS 2
+
+#include "unit.h"
+#include "vec.h"
+
+INLINE vf v_set(float x)
+{
+	return (vf){ x, x, x, x };
+}
+
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+	return a * b + c;
+}
+
+INLINE vf v_max(vf a, vf b)
+{
+	const vi above = a > b;
+
+	return (vf)((above & (vi)a) | (~above & (vi)b));
+}
+
+/* Numbers below 2^22: adding 1.5 2^23 leaves no bits for a fraction. */
+INLINE vf v_rint(vf x)
+{
+	return x + 0x1.8p23f - 0x1.8p23f;
+}
+
+INLINE vf v_load_n(const float *p, size_t n)
+{
+	vf v = { 0 };
+
+	memcpy(&v, p, n * sizeof *p);
+	return v;
+}
+
+INLINE void v_store_n(float *p, vf v, size_t n)
+{
+	memcpy(p, &v, n * sizeof *p);
+}
+
+INLINE vf v_from_f16(const uint16_t *p)
+{
+	vf v;
+
+	dtype_convert(&v, DTYPE_F32, p, DTYPE_F16, VL);
+	return v;
+}
+
+INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+	for (size_t i = 0; i < 4; i++)
+		for (size_t j = 0; j < 4; j++)
+			to[j * to_stride + i] = from[i * from_stride + j];
+}
+
+#define UNIT unit_generic
+#define UNIT_NAME "generic"
+#include "vec_unit.h"

@@ -1,0 +1,148 @@
+/* Selection, sums and elementary functions on vectors.  Errors are in units of the last place of a float. */
+
+INLINE size_t v_count(size_t left)
+{
+	return left < VL ? left : VL;
+}
+
+INLINE vf v_take(const float *p, size_t n)
+{
+	return n == VL ? v_load(p) : v_load_n(p, n);
+}
+
+INLINE void v_give(float *p, vf v, size_t n)
+{
+	if (n == VL)
+		v_store(p, v);
+	else
+		v_store_n(p, v, n);
+}
+
+INLINE vf v_select(vi mask, vf yes, vf no)
+{
+	return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+INLINE vi v_lane(void)
+{
+	int32_t lane[VL];
+	vi v;
+
+	UNROLL
+	for (int32_t i = 0; i < VL; i++)
+		lane[i] = i;
+	memcpy(&v, lane, sizeof v);
+	return v;
+}
+
+INLINE vi v_set_int(int32_t x)
+{
+	return (vi){ 0 } + x;
+}
+
+/* Zero from lane n on. */
+INLINE vf v_first(vf x, size_t n)
+{
+	return (vf)((vi)x & (v_lane() < v_set_int((int32_t)n)));
+}
+
+INLINE float v_sum(vf x)
+{
+	float lane[VL];
+
+	v_store(lane, x);
+	for (size_t n = VL / 2; n; n /= 2)
+		for (size_t i = 0; i < n; i++)
+			lane[i] += lane[i + n];
+	return lane[0];
+}
+
+INLINE float v_largest(vf x)
+{
+	float lane[VL];
+
+	v_store(lane, x);
+	for (size_t n = VL / 2; n; n /= 2)
+		for (size_t i = 0; i < n; i++)
+			lane[i] = lane[i] > lane[i + n] ? lane[i] : lane[i + n];
+	return lane[0];
+}
+
+INLINE vf v_power_of_two(vi n)
+{
+	return (vf)((n + 127) << 23);
+}
+
+/*
+ * e^x = 2^n e^r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a least-maximum fit.  Below 1 ulp, denormal results
+ * included; NaN stays NaN.  ln 2 is taken in two parts of which the first times n is exact.
+ */
+INLINE vf v_exp(vf x)
+{
+	x = v_select(x > v_set(89), v_set(89), x);
+	x = v_select(x < v_set(-104), v_set(-104), x);
+
+	const vf n = v_rint(x * 0x1.715476p+0f);
+	vf r = v_fma(n, v_set(-0x1.63p-1f), x);
+
+	r = v_fma(n, v_set(0x1.bd0106p-13f), r);
+
+	vf q = v_set(0x1.6a1a6ep-10f);
+
+	q = v_fma(q, r, v_set(0x1.123fc6p-7f));
+	q = v_fma(q, r, v_set(0x1.555916p-5f));
+	q = v_fma(q, r, v_set(0x1.55548ap-3f));
+	q = v_fma(q, r, v_set(0x1.fffffcp-2f));
+
+	const vf y = v_fma(q, r * r, r) + 1.0f;
+	/* An int of NaN is any number: y is NaN then whatever it is multiplied with.  In two steps, so that 2^-150 has a way. */
+	const vi whole = __builtin_convertvector(v_select(n == n, n, v_set(0)), vi), half = whole >> 1;
+
+	return y * v_power_of_two(half) * v_power_of_two(whole - half);
+}
+
+/* 1 / (1 + e^-x) */
+INLINE vf v_sigmoid(vf x)
+{
+	return 1.0f / (1.0f + v_exp(-x));
+}
+
+INLINE vf v_tanh(vf x)
+{
+	const vi sign = (vi)x & v_set_int(INT32_MIN);
+	const vf a = (vf)((vi)x ^ sign), s = a * a;
+	vf p = v_set(0x1.1974aep-9f);
+
+	p = v_fma(p, s, v_set(-0x1.0c1f7ap-7f));
+	p = v_fma(p, s, v_set(0x1.639480p-6f));
+	p = v_fma(p, s, v_set(-0x1.b9ef76p-5f));
+	p = v_fma(p, s, v_set(0x1.11106cp-3f));
+	p = v_fma(p, s, v_set(-0x1.555554p-2f));
+
+	const vf small = v_fma(p * s, a, a), large = 1.0f - 2.0f / (v_exp(a + a) + 1.0f);
+
+	return (vf)((vi)v_select(a < v_set(0.625f), small, large) | sign);
+}
+
+/* erfc(z) for z >= 0: t e^(-z^2) p(t - 0.6) with t = 1 / (1 + z/2), p fitted to z <= 10.  About 3 ulp. */
+INLINE vf v_erfc(vf z)
+{
+	const vf t = 1.0f / v_fma(v_set(0.5f), z, v_set(1)), u = t - 0.6f;
+	vf p = v_set(0x1.236c28p-5f);
+
+	p = v_fma(p, u, v_set(0x1.81f746p-6f));
+	p = v_fma(p, u, v_set(-0x1.21669ep-4f));
+	p = v_fma(p, u, v_set(-0x1.ea6df8p-8f));
+	p = v_fma(p, u, v_set(0x1.d20b0cp-4f));
+	p = v_fma(p, u, v_set(-0x1.36ca7ep-5f));
+	p = v_fma(p, u, v_set(-0x1.a9a140p-3f));
+	p = v_fma(p, u, v_set(0x1.195b88p-4f));
+	p = v_fma(p, u, v_set(0x1.2ed544p-1f));
+	p = v_fma(p, u, v_set(0x1.9aece6p-1f));
+	p = v_fma(p, u, v_set(0x1.2ba28cp-1f));
+
+	/* The square's rounding error comes back multiplied by the square: it is taken off again. */
+	const vf square = z * z, rest = v_fma(z, z, -square), e = v_exp(-square);
+
+	return t * p * v_fma(e, -rest, e);
+}

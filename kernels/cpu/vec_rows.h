@@ -1,0 +1,239 @@
+/* Rows in and out, norms, activations, rotation. */
+
+/* To the nearest bf16, ties to even, in the low half of each lane; NaN stays NaN. */
+INLINE vi v_to_bf16(vf x)
+{
+	typedef uint32_t vu __attribute__((vector_size(4 * VL)));
+	const vu u = (vu)x, rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, quiet = u >> 16 | 0x40;
+	const vi nan = x != x;
+
+	return ((vi)quiet & nan) | ((vi)rounded & ~nan);
+}
+
+INLINE void give_bf16(uint16_t *p, vf x, size_t n)
+{
+	const vh h = __builtin_convertvector(v_to_bf16(x), vh);
+
+	if (n == VL)
+		memcpy(p, &h, sizeof h);
+	else
+		memcpy(p, &h, n * sizeof *p);
+}
+
+INLINE vf take_bf16(const uint16_t *p)
+{
+	vh h;
+
+	memcpy(&h, p, sizeof h);
+	return (vf)(__builtin_convertvector(h, vi) << 16);
+}
+
+INLINE void sink_give(struct sink to, size_t i, vf x, size_t n)
+{
+	if (to.h)
+		give_bf16(to.h + i, x, n);
+	else
+		v_give(to.f + i, x, n);
+}
+
+static void row_widen(float *to, const void *from, enum dtype held, size_t n)
+{
+	const uint16_t *h = from;
+	size_t i = 0;
+
+	if (held == DTYPE_BF16)
+		for (; i + VL <= n; i += VL)
+			v_store(to + i, take_bf16(h + i));
+	else if (held == DTYPE_F16)
+		for (; i + VL <= n; i += VL)
+			v_store(to + i, v_from_f16(h + i));
+	if (i < n)
+		dtype_convert(to + i, DTYPE_F32, (const char *)from + i * dtype_size(held), held, n - i);
+}
+
+static void row_narrow(uint16_t *to, const float *from, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		give_bf16(to + i, v_take(from + i, m), m);
+	}
+}
+
+/* Vectors whose sum is taken alone before it joins the row's: shorter sums are more exact. */
+enum { SUM_VECTORS = 16 };
+
+static float row_mean(const float *x, size_t n)
+{
+	vf total = { 0 };
+
+	for (size_t i = 0; i < n;) {
+		const size_t end = n - i < SUM_VECTORS * VL ? n : i + SUM_VECTORS * VL;
+		vf part = { 0 };
+
+		for (; i < end; i += VL)
+			part += v_take(x + i, v_count(end - i));
+		total += part;
+	}
+	return v_sum(total) / (float)n;
+}
+
+static float row_variance(const float *x, size_t n, float mean)
+{
+	const vf center = v_set(mean);
+	vf total = { 0 };
+
+	for (size_t i = 0; i < n;) {
+		const size_t end = n - i < SUM_VECTORS * VL ? n : i + SUM_VECTORS * VL;
+		vf part = { 0 };
+
+		for (; i < end; i += VL) {
+			const size_t m = v_count(end - i);
+			const vf d = v_first(v_take(x + i, m) - center, m);
+
+			part = v_fma(d, d, part);
+		}
+		total += part;
+	}
+	return v_sum(total) / (float)n;
+}
+
+static void norm_group(const struct norm_row *norm, const float *x, size_t first, struct sink y)
+{
+	const float mean = norm->kind == NORM_LAYER ? row_mean(x + first, norm->group) : 0;
+	const double variance = row_variance(x + first, norm->group, mean);
+	const vf center = v_set(mean), scale = v_set((float)(1 / __builtin_sqrt(variance + norm->eps)));
+	const size_t at = norm->period ? first % norm->period : 0;
+
+	for (size_t i = 0; i < norm->group; i += VL) {
+		const size_t m = v_count(norm->group - i);
+		vf v = (v_take(x + first + i, m) - center) * scale;
+
+		if (norm->weight)
+			v *= v_take(norm->weight + at + i, m) + norm->plus;
+		if (norm->bias)
+			v += v_take(norm->bias + at + i, m);
+		sink_give(y, first + i, v, m);
+	}
+}
+
+static void row_norm(const struct norm_row *norm, const float *x, struct sink y)
+{
+	for (size_t first = 0; first + norm->group <= norm->width; first += norm->group)
+		norm_group(norm, x, first, y);
+}
+
+INLINE vf activation(enum activation act, vf x)
+{
+	switch (act) {
+	case ACT_SILU:
+		return x / (1.0f + v_exp(-x));
+	case ACT_GELU: {
+		const vi negative = x < v_set(0);
+		const vf half = 0.5f * v_erfc(v_select(negative, -x, x) * 0x1.6a09e6p-1f);
+
+		return x * v_select(negative, half, 1.0f - half);
+	}
+	case ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + e^-2u) */
+		return x * v_sigmoid(0x1.988454p+0f * v_fma(x * x * x, v_set(0.044715f), x));
+	case ACT_GELU_QUICK:
+		return x * v_sigmoid(1.702f * x);
+	case ACT_RELU:
+		return v_select(x < v_set(0), v_set(0), x);
+	case ACT_COUNT:
+		break;
+	}
+	return x;
+}
+
+INLINE void activate_as(enum activation act, const float *gate, const float *up, size_t n, struct sink y)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+		const vf u = v_take(up + i, m);
+
+		sink_give(y, i, gate ? activation(act, v_take(gate + i, m)) * u : activation(act, u), m);
+	}
+}
+
+static void row_activate(enum activation act, const float *gate, const float *up, size_t n, struct sink y)
+{
+	switch (act) {
+	case ACT_SILU:
+		activate_as(ACT_SILU, gate, up, n, y);
+		break;
+	case ACT_GELU:
+		activate_as(ACT_GELU, gate, up, n, y);
+		break;
+	case ACT_GELU_TANH:
+		activate_as(ACT_GELU_TANH, gate, up, n, y);
+		break;
+	case ACT_GELU_QUICK:
+		activate_as(ACT_GELU_QUICK, gate, up, n, y);
+		break;
+	case ACT_RELU:
+		activate_as(ACT_RELU, gate, up, n, y);
+		break;
+	case ACT_COUNT:
+		break;
+	}
+}
+
+static void row_add(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		v_give(y + i, v_take(y + i, m) + v_take(x + i, m), m);
+	}
+}
+
+static void row_add_scaled(float *y, const float *x, float f, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		v_give(y + i, v_fma(v_set(f), v_take(x + i, m), v_take(y + i, m)), m);
+	}
+}
+
+static void row_softcap(float *x, size_t n, float c)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		v_give(x + i, c * v_tanh(v_take(x + i, m) / c), m);
+	}
+}
+
+static void rotate_halves(const float *c, const float *s, size_t half, const float *x, float *y)
+{
+	for (size_t i = 0; i < half; i += VL) {
+		const size_t m = v_count(half - i);
+		const vf a = v_take(x + i, m), b = v_take(x + half + i, m);
+		const vf co = v_take(c + i, m), si = v_take(s + i, m);
+
+		v_give(y + i, v_fma(a, co, -(b * si)), m);
+		v_give(y + half + i, v_fma(b, co, a * si), m);
+	}
+}
+
+static void rotate_pairs(const float *c, const float *s, size_t half, const float *x, float *y)
+{
+	for (size_t i = 0; i < half; i++) {
+		const float a = x[2 * i], b = x[2 * i + 1];
+
+		y[2 * i] = a * c[i] - b * s[i];
+		y[2 * i + 1] = b * c[i] + a * s[i];
+	}
+}
+
+static void row_rotate(const struct rotary *r, const float *c, const float *s, size_t width, const float *x, float *y)
+{
+	if (r->pairing == ROTARY_PAIRS)
+		rotate_pairs(c, s, r->dims / 2, x, y);
+	else
+		rotate_halves(c, s, r->dims / 2, x, y);
+	if (x != y && r->dims < width)
+		memcpy(y + r->dims, x + r->dims, (width - r->dims) * sizeof *y);
+}

@@ -1,0 +1,22 @@
+/* The loops, compiled for the including file's unit, and their table UNIT named UNIT_NAME. */
+#include "vec_math.h"
+#include "vec_rows.h"
+#include "vec_product.h"
+#include "vec_attend.h"
+
+const struct unit UNIT = {
+	.name = UNIT_NAME,
+	.panel = TILE_VECTORS * VL,
+	.widen = row_widen,
+	.narrow = row_narrow,
+	.multiply = multiply,
+	.norm = row_norm,
+	.activate = row_activate,
+	.add = row_add,
+	.add_scaled = row_add_scaled,
+	.softcap = row_softcap,
+	.rotate = row_rotate,
+	.attend = attend,
+	.scores = row_scores,
+	.softmax = row_softmax,
+};

@@ -1,0 +1,64 @@
+/* AVX-512 (F, BW, VL, DQ): vectors of sixteen floats, thirty-two registers. */
+#define VL 16
+#define TILE_VECTORS 4
+
+#include "unit.h"
+#include "vec.h"
+
+#include <immintrin.h>
+
+INLINE vf v_set(float x)
+{
+	return (vf)_mm512_set1_ps(x);
+}
+
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+	return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+INLINE vf v_max(vf a, vf b)
+{
+	return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vf v_rint(vf x)
+{
+	return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+INLINE __mmask16 first_lanes(size_t n)
+{
+	return (__mmask16)((1u << n) - 1);
+}
+
+INLINE vf v_load_n(const float *p, size_t n)
+{
+	return (vf)_mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+
+INLINE void v_store_n(float *p, vf v, size_t n)
+{
+	_mm512_mask_storeu_ps(p, first_lanes(n), (__m512)v);
+}
+
+INLINE vf v_from_f16(const uint16_t *p)
+{
+	return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+	__m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
+	__m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
+
+	_MM_TRANSPOSE4_PS(a, b, c, d);
+	_mm_storeu_ps(to, a);
+	_mm_storeu_ps(to + to_stride, b);
+	_mm_storeu_ps(to + 2 * to_stride, c);
+	_mm_storeu_ps(to + 3 * to_stride, d);
+}
+
+#define UNIT unit_avx512
+#define UNIT_NAME "avx512"
+#include "vec_unit.h"
