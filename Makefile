@@ -25,7 +25,7 @@ LIBRARY := $(filter-out kernels/cpu/x86%,$(LIBRARY))
 endif
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out libcommon/main.c,$(LIBRARY)))
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(filter-out %/driver.c,$(wildcard tests/fuzz/*.c)))
 
 # Asked once, when the first file is compiled.  msgpack-c's package has two names.
@@ -79,13 +79,13 @@ $(BUILD)/flags: FORCE
 # -------- tests.  A program of tests/unit is run by itself, or by the tests/*.t of its name.
 
 unit: $(UNITS)
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIBS)
 
 # A program of main.c's and nothing else.
-UNITS += $(BUILD)/tests/toy
-$(BUILD)/tests/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
+UNITS += $(BUILD)/unit/toy
+$(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 fuzzers: $(FUZZERS)
@@ -100,7 +100,7 @@ JOBS = $(shell nproc 2>/dev/null || echo 2)
 SUBMAKE = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 PROVE = prove -j$(JOBS) -e ''
 TESTS = $(wildcard tests/*.t)
-UNIT_TESTS = $(filter-out $(TESTS:tests/%.t=$(BUILD)/tests/%),$(UNITS))
+UNIT_TESTS = $(filter-out $(TESTS:tests/%.t=$(BUILD)/unit/%),$(UNITS))
 
 test: deps
 	@+$(SUBMAKE) run-tests
@@ -172,4 +172,4 @@ FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/fuzz/driver)
--include $(UNITS:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)
+-include $(UNITS:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

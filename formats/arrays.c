@@ -55,6 +55,8 @@ static int texts_put(struct texts *t, struct text text, struct error *e)
 	t->any |= len > 0;
 	if (characters > t->longest)
 		t->longest = characters;
+	if (len > t->longest_len)
+		t->longest_len = len;
 	return scratch_append(&t->file, &len, sizeof len, e) < 0 || scratch_append(&t->file, text.p, len, e) < 0 ? -1 : 0;
 }
 

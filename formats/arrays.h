@@ -36,6 +36,7 @@ struct texts {
 	struct scratch file;    /* u32 length and bytes of each */
 	uint64_t n;
 	size_t longest;         /* in characters */
+	size_t longest_len;     /* in bytes */
 	bool any;               /* one that isn't empty */
 };
 

@@ -3,28 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_memory.h"
 #include "clock.h"
 #include "experts.h"
 #include "memory.h"
 #include "rotary.h"
 
-/* What lives within one tile, from the step that makes it to the step that uses it. */
-enum buffer {
-	BUFFER_NORM,            /* (n, H) attn_norm or mlp_norm as rows, where a site wants them */
-	BUFFER_QKV,             /* (n, (A + 2G) D) */
-	BUFFER_PROJ,            /* (n, H) attention's output */
-	BUFFER_GATE_UP,         /* (n, 2I) or (n, I) */
-	BUFFER_ACT,             /* (n, I), where a site wants it */
-	BUFFER_DOWN,            /* (n, H) the MLP's output */
-	BUFFER_ROUTER,          /* (n, E) */
-	BUFFER_COUNT
-};
-
 enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
 
-struct slot {                   /* a thread's memory and clock */
-	void *buffer[BUFFER_COUNT];
-	void *norm_operand, *act_operand;
+struct stopwatch {              /* of one thread */
 	double seconds[TIMER_COUNT], flops;
 };
 
@@ -33,18 +20,16 @@ struct block {
 	struct device *device;
 	const struct model *m;
 	struct workers *workers;
-	size_t max_rows, n_slots;
-	size_t buffer_width[BUFFER_COUNT];      /* 0: never used */
-	struct slot *slots;
-	void *q;                                /* (T, A D) turned queries */
-	void *ctx;                              /* (T, A D), where attn_ctx is wanted */
-	void *ctx_operand, *mlp_operand;        /* of the whole batch; mlp_operand only with experts */
-	void *k, *v;                            /* (T, G D) of samples that lie within the batch */
+	size_t max_rows;
+	bool barriers;
+	struct block_memory memory;
+	struct stopwatch *watches;              /* (threads) */
 	struct rotary_tables *tables[MODEL_ROTARIES];
 	struct rotary_table *segment_table;     /* (segments of this batch) */
 	size_t segment_capacity;
 	struct experts *experts;
-	void *memory;                           /* all of the above that holds rows */
+	void *dense;                            /* (T, width): a site on its way through a filter */
+	size_t dense_len;
 	/* this run */
 	const struct layer *layer;
 	struct batch *batch;
@@ -55,217 +40,72 @@ struct block {
 
 struct tile {
 	struct block *b;
-	struct slot *slot;
+	const struct tile_memory *memory;
+	struct stopwatch *watch;
 	size_t first, n;        /* rows of the batch */
 };
 
-/* -------- keys and values that outlive a batch */
-
-struct carry_sample {
-	uint64_t sample;
-	void *k, *v;            /* (len, G D) */
-	uint32_t have, len;     /* positions filled, of */
-};
-
-static void carry_drop(struct carry *c, size_t i)
-{
-	free(c->samples[i].k);
-	free(c->samples[i].v);
-	c->samples[i] = c->samples[--c->n];
-}
-
-void carry_release(struct carry *c)
-{
-	while (c->n)
-		carry_drop(c, c->n - 1);
-	free(c->samples);
-	*c = (struct carry){ 0 };
-}
-
-bool carry_unfinished(const struct carry *c)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (c->samples[i].have < c->samples[i].len)
-			return true;
-	return false;
-}
-
-static size_t kv_width(const struct model *m)
-{
-	return m->n_kv_heads * m->head_width;
-}
-
-static size_t q_width(const struct model *m)
-{
-	return m->n_heads * m->head_width;
-}
-
-static int carry_find(struct carry *c, const struct block *b, struct segment *s, struct error *e)
-{
-	size_t i = 0;
-	while (i < c->n && c->samples[i].sample != s->sample)
-		i++;
-	if ((i == c->n) != (s->first == 0) || (i < c->n && c->samples[i].have != s->first))
-		return error_set(e, "sample %llu: rows from position %u on came without those before them",
-		                 (unsigned long long)s->sample, s->first);
-	if (i == c->n) {
-		size_t len = s->len * kv_width(b->m) * dtype_size(b->ops->work);
-		struct carry_sample new = { .sample = s->sample, .len = s->len };
-		new.k = mem_try(len, "keys of a long sample", e);
-		new.v = new.k ? mem_try(len, "values of a long sample", e) : NULL;
-		if (!new.v) {
-			free(new.k);
-			return -1;
-		}
-		mem_grow((void **)&c->samples, &c->capacity, c->n + 1, sizeof *c->samples);
-		c->samples[c->n++] = new;
-	}
-	c->samples[i].have += (uint32_t)s->n;
-	s->k = c->samples[i].k;
-	s->v = c->samples[i].v;
-	return 0;
-}
-
-/* Where each segment's keys and values go, and which table turns it.  Samples that ended with the layer's last batch are
- * forgotten only now: block_scores may have read them since. */
-static int place_segments(struct block *b, struct carry *carry, struct error *e)
-{
-	for (size_t i = carry->n; i-- > 0;)
-		if (carry->samples[i].have == carry->samples[i].len)
-			carry_drop(carry, i);
-	struct batch *batch = b->batch;
-	size_t row_len = kv_width(b->m) * dtype_size(b->ops->work);
-	int rotary = b->m->layer[b->layer->index].rotary;
-	mem_grow((void **)&b->segment_table, &b->segment_capacity, batch->n_segments, sizeof *b->segment_table);
-	for (size_t i = 0; i < batch->n_segments; i++) {
-		struct segment *s = &batch->segments[i];
-		if (s->first == 0 && s->n == s->len) {
-			s->k = (char *)b->k + s->row * row_len;
-			s->v = (char *)b->v + s->row * row_len;
-		} else if (carry_find(carry, b, s, e) < 0) {
-			return -1;
-		}
-		if (rotary >= 0 && rotary_tables_get(b->tables[rotary], s->len, s->first + s->n, &b->segment_table[i], e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* -------- views */
 
-static struct rows columns(struct rows from, size_t first, size_t width, size_t element)
+static struct rows columns(struct rows from, size_t first, size_t width, const struct tile *t)
 {
-	return (struct rows){ (char *)from.p + first * element, from.n, width, from.stride };
+	return (struct rows){ (char *)from.p + first * dtype_size(t->b->ops->work), from.n, width, from.stride };
 }
 
+static struct rows some(struct rows rows, size_t skip, size_t n, const struct tile *t)
+{
+	return (struct rows){ (char *)rows.p + skip * rows.stride * dtype_size(t->b->ops->work), n, rows.width, rows.stride };
+}
+
+/* The tile's rows of something that spans the batch. */
 static struct rows batch_rows(const struct tile *t, void *base, size_t width)
 {
-	char *p = (char *)base + t->first * width * dtype_size(t->b->ops->work);
-	return (struct rows){ p, t->n, width, width };
+	return some((struct rows){ base, t->b->batch->x.n, width, width }, t->first, t->n, t);
 }
 
 static struct rows x_rows(const struct tile *t)
 {
-	struct rows x = t->b->batch->x;
-	return (struct rows){ (char *)x.p + t->first * x.stride * dtype_size(t->b->ops->work), t->n, x.width, x.stride };
+	return some(t->b->batch->x, t->first, t->n, t);
 }
 
 static struct rows buffer_rows(const struct tile *t, enum buffer which)
 {
-	size_t width = t->b->buffer_width[which];
-	return (struct rows){ t->slot->buffer[which], t->n, width, width };
+	size_t width = t->b->memory.width[which];
+	return (struct rows){ t->memory->buffer[which], t->n, width, width };
 }
 
-static struct rows gate_rows(const struct tile *t)
+static bool has_experts(const struct block *b)
 {
-	return columns(buffer_rows(t, BUFFER_GATE_UP), 0, t->b->m->inner, 0);
+	return b->m->layer[b->layer->index].experts;
 }
 
-static struct rows up_rows(const struct tile *t)
+/* What the MLP, or its experts, add to the stream. */
+static struct rows mlp_rows(const struct tile *t)
 {
-	size_t element = dtype_size(t->b->ops->work), inner = t->b->m->inner;
-	return columns(buffer_rows(t, BUFFER_GATE_UP), t->b->m->gated ? inner : 0, inner, element);
+	return has_experts(t->b) ? experts_out(t->b->experts, t->first, t->n) : buffer_rows(t, BUFFER_DOWN);
 }
 
-/* q, k or v of the stacked projection. */
-static struct rows projected(const struct tile *t, enum site site)
+/* A site's rows of this tile; only k_rot's lie with their samples and are walked by next_run. */
+static struct rows site_rows(const struct tile *t, enum site site)
 {
-	size_t element = dtype_size(t->b->ops->work), q = q_width(t->b->m), kv = kv_width(t->b->m);
-	struct rows all = buffer_rows(t, BUFFER_QKV);
-	if (site == SITE_Q)
-		return columns(all, 0, q, element);
-	return columns(all, site == SITE_K ? q : q + kv, kv, element);
-}
-
-static bool wanted(const struct tile *t, enum site site)
-{
-	return t->b->sites->read[site] != NULL;
-}
-
-/* A site: its rows are as every later step will see them. */
-static void at_site(const struct tile *t, enum site site, struct rows rows)
-{
-	if (!wanted(t, site))
-		return;
-	const struct ops *ops = t->b->ops;
-	char *to = (char *)t->b->sites->read[site] + t->first * rows.width * dtype_size(ops->work);
-	ops->store(t->b->device, to, ops->work, rows);
-}
-
-static struct operand operand(const struct tile *t, void *p, const struct weight *w)
-{
-	return (struct operand){ p, t->n, w->k, w->dtype };
-}
-
-/* The tile's rows of an operand that spans the batch. */
-static struct operand batch_operand(const struct tile *t, void *p, const struct weight *w)
-{
-	size_t before = t->b->ops->operand_len(t->b->device, t->first, w->k, w->dtype);
-	return (struct operand){ (char *)p + before, t->n, w->k, w->dtype };
-}
-
-static void product(const struct tile *t, const struct operand *a, const struct weight *w, struct rows out)
-{
-	double start = clock_seconds();
-	t->b->ops->product(t->b->device, a, w, out, t->b->ops->row_tile);
-	t->slot->seconds[TIMER_PRODUCT] += clock_seconds() - start;
-	t->slot->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
-}
-
-/* -------- the steps */
-
-static void norm_into(const struct tile *t, const struct norm *norm, enum site site, struct operand to)
-{
-	const struct ops *ops = t->b->ops;
-	struct rows none = { 0 }, x = x_rows(t);
-	double start = clock_seconds();
-	if (wanted(t, site)) {
-		struct rows y = buffer_rows(t, BUFFER_NORM);
-		ops->norm(t->b->device, t->b->m, norm, x.width, x, y, to);
-		at_site(t, site, y);
-		ops->pack(t->b->device, to, y);
-	} else {
-		ops->norm(t->b->device, t->b->m, norm, x.width, x, none, to);
+	const struct block *b = t->b;
+	size_t q = q_width(b->m), kv = kv_width(b->m), inner = b->m->inner;
+	switch (site) {
+	case SITE_ATTN_NORM: case SITE_MLP_NORM: return buffer_rows(t, BUFFER_NORM);
+	case SITE_Q: return columns(buffer_rows(t, BUFFER_QKV), 0, q, t);
+	case SITE_K: return columns(buffer_rows(t, BUFFER_QKV), q, kv, t);
+	case SITE_V: return columns(buffer_rows(t, BUFFER_QKV), q + kv, kv, t);
+	case SITE_Q_ROT: return batch_rows(t, b->memory.q, q);
+	case SITE_ATTN_CTX: return batch_rows(t, b->memory.ctx, q);
+	case SITE_ATTN_PROJ: case SITE_ATTN_OUT: return buffer_rows(t, BUFFER_PROJ);
+	case SITE_MLP_GATE: return columns(buffer_rows(t, BUFFER_GATE_UP), 0, inner, t);
+	case SITE_MLP_UP: return columns(buffer_rows(t, BUFFER_GATE_UP), b->m->gated ? inner : 0, inner, t);
+	case SITE_MLP_ACT: return buffer_rows(t, BUFFER_ACT);
+	case SITE_ROUTER_LOGITS: return buffer_rows(t, BUFFER_ROUTER);
+	case SITE_ROUTER_WEIGHTS: return experts_weights(b->experts, t->first, t->n);
+	case SITE_MLP_OUT: return mlp_rows(t);
+	default: return x_rows(t); /* resid_pre, resid_mid, resid_post */
 	}
-	t->slot->seconds[TIMER_NORM] += clock_seconds() - start;
-}
-
-static void norm_in_place(const struct tile *t, const struct norm *norm, size_t group, struct rows rows)
-{
-	double start = clock_seconds();
-	t->b->ops->norm(t->b->device, t->b->m, norm, group, rows, rows, (struct operand){ 0 });
-	t->slot->seconds[TIMER_NORM] += clock_seconds() - start;
-}
-
-static void step_qkv(const struct tile *t)
-{
-	const struct layer *l = t->b->layer;
-	struct operand a = operand(t, t->slot->norm_operand, &l->qkv);
-	at_site(t, SITE_RESID_PRE, x_rows(t));
-	norm_into(t, &l->attn_norm, SITE_ATTN_NORM, a);
-	product(t, &a, &l->qkv, buffer_rows(t, BUFFER_QKV));
-	for (enum site s = SITE_Q; s <= SITE_V; s++)
-		at_site(t, s, projected(t, s));
 }
 
 /* Part of a tile that lies in one segment. */
@@ -276,6 +116,7 @@ struct run {
 	size_t position;        /* of the first */
 };
 
+/* *segment begins at 0 and moves on. */
 static bool next_run(const struct tile *t, size_t *segment, struct run *r)
 {
 	const struct batch *batch = t->b->batch;
@@ -291,67 +132,191 @@ static bool next_run(const struct tile *t, size_t *segment, struct run *r)
 	return true;
 }
 
-static struct rows some(struct rows rows, size_t skip, size_t n, size_t element)
+static struct rows key_rows(const struct tile *t, const struct run *r, void *base)
 {
-	return (struct rows){ (char *)rows.p + skip * rows.stride * element, n, rows.width, rows.stride };
+	size_t width = kv_width(t->b->m);
+	return some((struct rows){ base, 0, width, width }, r->position, r->n, t);
+}
+
+static struct operand operand(const struct tile *t, void *p, const struct weight *w)
+{
+	return (struct operand){ p, t->n, w->k, w->dtype };
+}
+
+static struct operand batch_operand(const struct tile *t, void *p, const struct weight *w)
+{
+	size_t before = t->b->ops->operand_len(t->b->device, t->first, w->k, w->dtype);
+	return (struct operand){ (char *)p + before, t->n, w->k, w->dtype };
+}
+
+/* -------- sites */
+
+static bool wanted(const struct block *b, enum site s)
+{
+	return b->sites->read[s] || b->sites->patched[s] || b->sites->filtered[s];
+}
+
+static void *dense_at(const struct tile *t, void *base, size_t row, size_t width)
+{
+	return (char *)base + (t->first + row) * width * dtype_size(t->b->ops->work);
+}
+
+enum direction { OUT, IN };
+
+/* Between a site's rows and a dense (T, width). */
+static void copy_site(const struct tile *t, enum site site, void *dense, enum direction direction)
+{
+	const struct ops *ops = t->b->ops;
+	struct run r;
+	size_t segment = 0;
+	struct rows all = { 0 };
+	bool by_run = site == SITE_K_ROT;
+	if (!by_run)
+		all = site_rows(t, site);
+	for (bool more = true; more && (!by_run || next_run(t, &segment, &r)); more = by_run) {
+		struct rows rows = by_run ? key_rows(t, &r, r.segment->k) : all;
+		void *at = dense_at(t, dense, by_run ? r.skip : 0, rows.width);
+		if (direction == OUT)
+			ops->store(t->b->device, at, ops->work, rows);
+		else
+			ops->load(t->b->device, rows, at, ops->work);
+	}
+}
+
+static void patch_site(const struct tile *t, enum site site)
+{
+	const struct sites *sites = t->b->sites;
+	struct run r;
+	if (site != SITE_K_ROT) {
+		sites->patch(sites->context, site, t->first, site_rows(t, site));
+		return;
+	}
+	for (size_t segment = 0; next_run(t, &segment, &r);)
+		sites->patch(sites->context, site, t->first + r.skip, key_rows(t, &r, r.segment->k));
+}
+
+/* After the step that made it.  A filtered site is read when the filter has answered. */
+static void at_site(const struct tile *t, enum site site)
+{
+	const struct sites *sites = t->b->sites;
+	if (sites->patched[site])
+		patch_site(t, site);
+	if (sites->read[site] && !sites->filtered[site])
+		copy_site(t, site, sites->read[site], OUT);
+}
+
+/* -------- operations with a stopwatch */
+
+static void product(const struct tile *t, const struct operand *a, const struct weight *w, struct rows out)
+{
+	double start = clock_seconds();
+	t->b->ops->product(t->b->device, a, w, out, t->b->ops->row_tile);
+	t->watch->seconds[TIMER_PRODUCT] += clock_seconds() - start;
+	t->watch->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
+}
+
+/* Where nothing wants the rows they are born as an operand; else pack_norm rounds them when they have been seen. */
+static void norm_stream(const struct tile *t, const struct norm *norm, enum site site, struct operand to)
+{
+	struct rows x = x_rows(t), out = { 0 };
+	double start = clock_seconds();
+	if (wanted(t->b, site))
+		out = buffer_rows(t, BUFFER_NORM);
+	t->b->ops->norm(t->b->device, t->b->m, norm, x.width, x, out, to);
+	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
+}
+
+static void pack_norm(const struct tile *t, enum site site, struct operand to)
+{
+	if (wanted(t->b, site))
+		t->b->ops->pack(t->b->device, to, buffer_rows(t, BUFFER_NORM));
+}
+
+static void norm_in_place(const struct tile *t, const struct norm *norm, size_t group, struct rows rows)
+{
+	double start = clock_seconds();
+	t->b->ops->norm(t->b->device, t->b->m, norm, group, rows, rows, (struct operand){ 0 });
+	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
+}
+
+static void add_to_stream(const struct tile *t, struct rows rows)
+{
+	double start = clock_seconds();
+	t->b->ops->add(t->b->device, x_rows(t), rows);
+	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
+}
+
+/* -------- the steps */
+
+static void step_none(const struct tile *t)
+{
+	(void)t;
+}
+
+static void step_attn_norm(const struct tile *t)
+{
+	const struct layer *l = t->b->layer;
+	norm_stream(t, &l->attn_norm, SITE_ATTN_NORM, operand(t, t->memory->norm_operand, &l->qkv));
+}
+
+static void step_qkv(const struct tile *t)
+{
+	const struct weight *w = &t->b->layer->qkv;
+	struct operand a = operand(t, t->memory->norm_operand, w);
+	pack_norm(t, SITE_ATTN_NORM, a);
+	product(t, &a, w, buffer_rows(t, BUFFER_QKV));
+}
+
+/* Where a layer turns nothing (no rotary positions), rows are only copied to their places. */
+static void turn(const struct tile *t, const struct run *r, struct rows from, struct rows to)
+{
+	const struct block *b = t->b;
+	int rotary = b->m->layer[b->layer->index].rotary;
+	if (rotary >= 0)
+		b->ops->rotate(b->device, &b->m->rotary[rotary], r->table->cos, r->table->sin, b->m->head_width,
+		               r->position, from, to);
+	else
+		b->ops->store(b->device, to.p, b->ops->work, from);
 }
 
 /* Queries and keys turn by their positions; keys and values go to where the whole sample's are. */
 static void step_rotate(const struct tile *t)
 {
-	struct block *b = t->b;
-	const struct ops *ops = b->ops;
-	const struct model *m = b->m;
-	size_t element = dtype_size(ops->work), kv = kv_width(m);
-	struct rows q = projected(t, SITE_Q), k = projected(t, SITE_K), v = projected(t, SITE_V);
-	int rotary = m->layer[b->layer->index].rotary;
-	if (m->qk_norm) {
-		norm_in_place(t, &b->layer->q_norm, m->head_width, q);
-		norm_in_place(t, &b->layer->k_norm, m->head_width, k);
+	const struct block *b = t->b;
+	struct rows q = site_rows(t, SITE_Q), k = site_rows(t, SITE_K), v = site_rows(t, SITE_V);
+	struct rows turned = site_rows(t, SITE_Q_ROT);
+	struct run r;
+	if (b->m->qk_norm) {
+		norm_in_place(t, &b->layer->q_norm, b->m->head_width, q);
+		norm_in_place(t, &b->layer->k_norm, b->m->head_width, k);
 	}
 	double start = clock_seconds();
-	struct rows turned = batch_rows(t, b->q, q.width);
-	size_t segment = 0;
-	for (struct run r; next_run(t, &segment, &r);) {
-		struct rows to_k = { (char *)r.segment->k + r.position * kv * element, r.n, kv, kv };
-		struct rows from_k = some(k, r.skip, r.n, element);
-		if (rotary >= 0) {
-			const struct rotary *turn = &m->rotary[rotary];
-			ops->rotate(b->device, turn, r.table->cos, r.table->sin, m->head_width, r.position,
-			            some(q, r.skip, r.n, element), some(turned, r.skip, r.n, element));
-			ops->rotate(b->device, turn, r.table->cos, r.table->sin, m->head_width, r.position, from_k, to_k);
-		} else {
-			ops->store(b->device, some(turned, r.skip, r.n, element).p, ops->work, some(q, r.skip, r.n, element));
-			ops->store(b->device, to_k.p, ops->work, from_k);
-		}
-		ops->store(b->device, (char *)r.segment->v + r.position * kv * element, ops->work, some(v, r.skip, r.n, element));
-		struct tile part = { b, t->slot, t->first + r.skip, r.n };
-		at_site(&part, SITE_K_ROT, to_k);
+	for (size_t segment = 0; next_run(t, &segment, &r);) {
+		turn(t, &r, some(q, r.skip, r.n, t), some(turned, r.skip, r.n, t));
+		turn(t, &r, some(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
+		b->ops->store(b->device, key_rows(t, &r, r.segment->v).p, b->ops->work, some(v, r.skip, r.n, t));
 	}
-	at_site(t, SITE_Q_ROT, turned);
-	t->slot->seconds[TIMER_REST] += clock_seconds() - start;
+	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
 
-static void step_proj(const struct tile *t)
+static void step_attn_proj(const struct tile *t)
 {
-	struct block *b = t->b;
-	struct operand ctx = batch_operand(t, b->ctx_operand, &b->layer->attn_proj);
-	struct rows out = buffer_rows(t, BUFFER_PROJ);
-	if (wanted(t, SITE_ATTN_CTX)) {
-		struct rows rows = batch_rows(t, b->ctx, q_width(b->m));
-		at_site(t, SITE_ATTN_CTX, rows);
-		b->ops->pack(b->device, ctx, rows);
-	}
-	product(t, &ctx, &b->layer->attn_proj, out);
-	at_site(t, SITE_ATTN_PROJ, out);
-	if (b->m->post_norms)
-		norm_in_place(t, &b->layer->attn_post_norm, out.width, out);
-	at_site(t, SITE_ATTN_OUT, out);
+	const struct block *b = t->b;
+	const struct weight *w = &b->layer->attn_proj;
+	struct operand ctx = batch_operand(t, b->memory.ctx_operand, w);
+	if (wanted(b, SITE_ATTN_CTX))
+		b->ops->pack(b->device, ctx, site_rows(t, SITE_ATTN_CTX));
+	product(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
 }
 
-static bool has_experts(const struct block *b)
+static void step_attn_post_norm(const struct tile *t)
 {
-	return b->m->layer[b->layer->index].experts;
+	norm_in_place(t, &t->b->layer->attn_post_norm, t->b->m->width, buffer_rows(t, BUFFER_PROJ));
+}
+
+static void step_add_attn(const struct tile *t)
+{
+	add_to_stream(t, buffer_rows(t, BUFFER_PROJ));
 }
 
 /* The MLP's normed input: in the batch's operand where experts gather from it, else in the tile's. */
@@ -359,71 +324,69 @@ static struct operand mlp_operand(const struct tile *t)
 {
 	const struct layer *l = t->b->layer;
 	if (has_experts(t->b))
-		return batch_operand(t, t->b->mlp_operand, &l->expert_gate_up[0]);
-	return operand(t, t->slot->norm_operand, &l->gate_up);
+		return batch_operand(t, t->b->memory.mlp_operand, &l->expert_gate_up[0]);
+	return operand(t, t->memory->norm_operand, &l->gate_up);
 }
 
-/* Adds attention's output; with a parallel residual, only after the MLP's norm has read the stream. */
 static void step_mlp_norm(const struct tile *t)
 {
-	struct block *b = t->b;
-	struct rows x = x_rows(t), out = buffer_rows(t, BUFFER_PROJ);
-	if (b->m->parallel)
-		norm_into(t, &b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
-	b->ops->add(b->device, x, out);
-	if (b->m->parallel)
-		return;
-	at_site(t, SITE_RESID_MID, x);
-	norm_into(t, &b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
+	norm_stream(t, &t->b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
 }
 
-static void step_mlp(const struct tile *t)
+static void step_gate_up(const struct tile *t)
 {
-	struct block *b = t->b;
-	const struct layer *l = b->layer;
-	struct operand a = mlp_operand(t), h = operand(t, t->slot->act_operand, &l->down);
-	product(t, &a, &l->gate_up, buffer_rows(t, BUFFER_GATE_UP));
-	double start = clock_seconds();
-	struct rows gate = { 0 }, up = up_rows(t), none = { 0 };
-	if (b->m->gated) {
-		gate = gate_rows(t);
-		at_site(t, SITE_MLP_GATE, gate);
-	}
-	at_site(t, SITE_MLP_UP, up);
-	if (wanted(t, SITE_MLP_ACT)) {
-		struct rows act = buffer_rows(t, BUFFER_ACT);
-		b->ops->activate(b->device, b->m->activation, gate, up, act, h);
-		at_site(t, SITE_MLP_ACT, act);
-		b->ops->pack(b->device, h, act);
-	} else {
-		b->ops->activate(b->device, b->m->activation, gate, up, none, h);
-	}
-	t->slot->seconds[TIMER_REST] += clock_seconds() - start;
-	product(t, &h, &l->down, buffer_rows(t, BUFFER_DOWN));
-}
-
-static void step_route(const struct tile *t)
-{
-	struct block *b = t->b;
 	struct operand a = mlp_operand(t);
-	struct rows logits = buffer_rows(t, BUFFER_ROUTER);
-	product(t, &a, &b->layer->router, logits);
-	at_site(t, SITE_ROUTER_LOGITS, logits);
-	experts_route(b->experts, logits, t->first);
+	pack_norm(t, SITE_MLP_NORM, a);
+	product(t, &a, &t->b->layer->gate_up, buffer_rows(t, BUFFER_GATE_UP));
 }
 
-static void step_end(const struct tile *t)
+static void step_act(const struct tile *t)
 {
-	struct block *b = t->b;
-	struct rows x = x_rows(t), out = buffer_rows(t, BUFFER_DOWN);
-	if (has_experts(b))
-		out = experts_out(b->experts, t->first, t->n);
-	if (b->m->post_norms)
-		norm_in_place(t, &b->layer->mlp_post_norm, out.width, out);
-	at_site(t, SITE_MLP_OUT, out);
-	b->ops->add(b->device, x, out);
-	b->ops->round(b->device, x, b->resid);
-	at_site(t, SITE_RESID_POST, x);
+	const struct block *b = t->b;
+	struct rows gate = { 0 }, out = { 0 };
+	double start = clock_seconds();
+	if (b->m->gated)
+		gate = site_rows(t, SITE_MLP_GATE);
+	if (wanted(b, SITE_MLP_ACT))
+		out = buffer_rows(t, BUFFER_ACT);
+	b->ops->activate(b->device, b->m->activation, gate, site_rows(t, SITE_MLP_UP), out,
+	                 operand(t, t->memory->act_operand, &b->layer->down));
+	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
+}
+
+static void step_down(const struct tile *t)
+{
+	const struct weight *w = &t->b->layer->down;
+	struct operand h = operand(t, t->memory->act_operand, w);
+	if (wanted(t->b, SITE_MLP_ACT))
+		t->b->ops->pack(t->b->device, h, buffer_rows(t, BUFFER_ACT));
+	product(t, &h, w, buffer_rows(t, BUFFER_DOWN));
+}
+
+static void step_router(const struct tile *t)
+{
+	struct operand a = mlp_operand(t);
+	pack_norm(t, SITE_MLP_NORM, a);
+	product(t, &a, &t->b->layer->router, buffer_rows(t, BUFFER_ROUTER));
+}
+
+static void step_choose(const struct tile *t)
+{
+	experts_route(t->b->experts, buffer_rows(t, BUFFER_ROUTER), t->first);
+	if (t->b->sites->read[SITE_EXPERT_IDX])
+		experts_read_ids(t->b->experts, t->first, t->n, t->b->sites->read[SITE_EXPERT_IDX]);
+}
+
+static void step_mlp_post_norm(const struct tile *t)
+{
+	norm_in_place(t, &t->b->layer->mlp_post_norm, t->b->m->width, mlp_rows(t));
+}
+
+static void step_add_mlp(const struct tile *t)
+{
+	struct rows x = x_rows(t);
+	add_to_stream(t, mlp_rows(t));
+	t->b->ops->round(t->b->device, x, t->b->resid);
 }
 
 /* -------- what needs the whole batch */
@@ -431,7 +394,7 @@ static void step_end(const struct tile *t)
 static struct rows all_q(const struct block *b)
 {
 	size_t width = q_width(b->m);
-	return (struct rows){ b->q, b->batch->x.n, width, width };
+	return (struct rows){ b->memory.q, b->batch->x.n, width, width };
 }
 
 static struct attention attention_of(const struct block *b)
@@ -442,79 +405,211 @@ static struct attention attention_of(const struct block *b)
 	                           m->attention_scale / shape->scale_divisor, m->attention_softcap };
 }
 
+/* Time of all threads goes on the first one's watch. */
+static void all_threads(struct block *b, enum timer timer, double start)
+{
+	b->watches[0].seconds[timer] += (clock_seconds() - start) * (double)workers_count(b->workers);
+}
+
 static void batch_attend(struct block *b)
 {
 	struct attention a = attention_of(b);
 	const struct weight *w = &b->layer->attn_proj;
 	struct rows out = { 0 };
-	struct operand packed = { b->ctx_operand, b->batch->x.n, w->k, w->dtype };
-	if (b->sites->read[SITE_ATTN_CTX])
-		out = (struct rows){ b->ctx, b->batch->x.n, w->k, w->k };
+	struct operand packed = { b->memory.ctx_operand, b->batch->x.n, w->k, w->dtype };
+	if (wanted(b, SITE_ATTN_CTX))
+		out = (struct rows){ b->memory.ctx, b->batch->x.n, w->k, w->k };
 	double start = clock_seconds();
 	b->ops->attend(b->device, &a, b->batch->segments, b->batch->n_segments, all_q(b), out, packed);
-	b->slots[0].seconds[TIMER_ATTEND] += (clock_seconds() - start) * (double)workers_count(b->workers);
+	all_threads(b, TIMER_ATTEND, start);
 }
 
 static void batch_experts(struct block *b)
 {
-	struct operand a = { b->mlp_operand, b->batch->x.n, b->m->width, b->layer->expert_gate_up[0].dtype };
-	double start = clock_seconds(), flops = 0;
-	experts_run(b->experts, b->layer, &a, b->sites, &flops);
-	b->slots[0].seconds[TIMER_PRODUCT] += (clock_seconds() - start) * (double)workers_count(b->workers);
-	b->slots[0].flops += flops;
+	struct operand a = { b->memory.mlp_operand, b->batch->x.n, b->m->width, b->layer->expert_gate_up[0].dtype };
+	double start = clock_seconds();
+	b->watches[0].flops += experts_run(b->experts, b->layer, &a, b->sites->read[SITE_EXPERT_OUT]);
+	all_threads(b, TIMER_PRODUCT, start);
 }
 
 /* -------- the block: steps by tile, and between them what needs every row */
 
-enum who { ALWAYS, DENSE, EXPERTS };
-
-static const struct step {
-	void (*tile)(const struct tile *t);
-	void (*batch)(struct block *b);
-	enum who who;
-} steps[] = {
-	{ step_qkv, NULL, ALWAYS },
-	{ step_rotate, NULL, ALWAYS },
-	{ NULL, batch_attend, ALWAYS },
-	{ step_proj, NULL, ALWAYS },
-	{ step_mlp_norm, NULL, ALWAYS },
-	{ step_mlp, NULL, DENSE },
-	{ step_route, NULL, EXPERTS },
-	{ NULL, batch_experts, EXPERTS },
-	{ step_end, NULL, ALWAYS },
+enum when {                     /* a step is taken if the layer has all that it names */
+	DENSE = 1, EXPERTS = 2, POST_NORMS = 4, PARALLEL = 8, SEQUENTIAL = 16
 };
 
-static bool skipped(const struct block *b, const struct step *s)
+enum { STEP_SITES = 3 };
+
+#define SITES(...) { __VA_ARGS__ }
+#define NO_SITES { SITE_NONE }
+
+static const struct step {
+	unsigned when;
+	void (*tile)(const struct tile *t);
+	void (*batch)(struct block *b);
+	enum site site[STEP_SITES];     /* whose rows it leaves behind, closed by SITE_NONE or the end */
+} steps[] = {
+	{ 0, step_none, NULL, SITES(SITE_RESID_PRE, SITE_NONE) },
+	{ 0, step_attn_norm, NULL, SITES(SITE_ATTN_NORM, SITE_NONE) },
+	{ 0, step_qkv, NULL, SITES(SITE_Q, SITE_K, SITE_V) },
+	{ 0, step_rotate, NULL, SITES(SITE_Q_ROT, SITE_K_ROT, SITE_NONE) },
+	{ 0, NULL, batch_attend, NO_SITES },
+	{ 0, step_none, NULL, SITES(SITE_ATTN_CTX, SITE_NONE) },
+	{ 0, step_attn_proj, NULL, SITES(SITE_ATTN_PROJ, SITE_NONE) },
+	{ POST_NORMS, step_attn_post_norm, NULL, NO_SITES },
+	{ 0, step_none, NULL, SITES(SITE_ATTN_OUT, SITE_NONE) },
+	/* With a parallel residual the MLP's norm reads the stream before attention is added. */
+	{ PARALLEL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ PARALLEL, step_add_attn, NULL, NO_SITES },
+	{ SEQUENTIAL, step_add_attn, NULL, SITES(SITE_RESID_MID, SITE_NONE) },
+	{ SEQUENTIAL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ DENSE, step_gate_up, NULL, SITES(SITE_MLP_GATE, SITE_MLP_UP, SITE_NONE) },
+	{ DENSE, step_act, NULL, SITES(SITE_MLP_ACT, SITE_NONE) },
+	{ DENSE, step_down, NULL, NO_SITES },
+	{ EXPERTS, step_router, NULL, SITES(SITE_ROUTER_LOGITS, SITE_NONE) },
+	{ EXPERTS, step_choose, NULL, SITES(SITE_ROUTER_WEIGHTS, SITE_NONE) },
+	{ EXPERTS, NULL, batch_experts, NO_SITES },
+	{ POST_NORMS, step_mlp_post_norm, NULL, NO_SITES },
+	{ 0, step_none, NULL, SITES(SITE_MLP_OUT, SITE_NONE) },
+	{ 0, step_add_mlp, NULL, SITES(SITE_RESID_POST, SITE_NONE) },
+};
+
+static bool taken(const struct block *b, const struct step *s)
 {
-	return s->who != ALWAYS && (s->who == EXPERTS) != has_experts(b);
+	unsigned has = has_experts(b) ? EXPERTS : DENSE;
+	has |= b->m->parallel ? PARALLEL : SEQUENTIAL;
+	has |= b->m->post_norms ? POST_NORMS : 0;
+	return (s->when & ~has) == 0;
+}
+
+static bool filtered(const struct block *b, const struct step *s)
+{
+	bool any = false;
+	for (int i = 0; i < STEP_SITES && s->site[i] != SITE_NONE; i++)
+		any |= b->sites->filtered[s->site[i]];
+	return any;
+}
+
+static size_t n_tiles(const struct block *b, size_t n_rows)
+{
+	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
+}
+
+static struct tile tile_of(struct block *b, size_t i, size_t slot)
+{
+	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
+	                  b->ops->row_tile };
+	if (t.first + t.n > b->batch->x.n)
+		t.n = b->batch->x.n - t.first;
+	return t;
 }
 
 static void tile_task(void *argument, size_t i, size_t slot)
 {
 	struct block *b = argument;
-	struct tile t = { b, &b->slots[slot], i * b->ops->row_tile, b->ops->row_tile };
-	if (t.first + t.n > b->batch->x.n)
-		t.n = b->batch->x.n - t.first;
-	for (size_t s = b->first_step; s < b->end_step; s++)
-		if (!skipped(b, &steps[s]))
-			steps[s].tile(&t);
+	struct tile t = tile_of(b, i, slot);
+	for (size_t s = b->first_step; s < b->end_step; s++) {
+		if (!taken(b, &steps[s]))
+			continue;
+		steps[s].tile(&t);
+		for (int j = 0; j < STEP_SITES && steps[s].site[j] != SITE_NONE; j++)
+			at_site(&t, steps[s].site[j]);
+	}
 }
 
-static void run_steps(struct block *b)
+struct site_copy {
+	struct block *b;
+	enum site site;
+	void *dense;
+	enum direction direction;
+};
+
+static void copy_task(void *argument, size_t i, size_t slot)
 {
-	size_t n_tiles = (b->batch->x.n + b->ops->row_tile - 1) / b->ops->row_tile;
+	const struct site_copy *c = argument;
+	struct tile t = tile_of(c->b, i, slot);
+	copy_site(&t, c->site, c->dense, c->direction);
+}
+
+static void copy_batch(struct block *b, enum site site, void *dense, enum direction direction)
+{
+	struct site_copy c = { b, site, dense, direction };
+	workers_run(b->workers, n_tiles(b, b->batch->x.n), copy_task, &c);
+}
+
+static int filter_site(struct block *b, enum site site, struct error *e)
+{
+	struct tile first = tile_of(b, 0, 0);
+	size_t width = site == SITE_K_ROT ? kv_width(b->m) : site_rows(&first, site).width, n = b->batch->x.n;
+	size_t len = n * width * dtype_size(b->ops->work);
+	if (len > b->dense_len) {
+		free(b->dense);
+		b->dense_len = 0;
+		b->dense = mem_try(len, "rows of a filtered site", e);
+		if (!b->dense)
+			return -1;
+		b->dense_len = len;
+	}
+	copy_batch(b, site, b->dense, OUT);
+	if (b->sites->filter(b->sites->context, site, (struct rows){ b->dense, n, width, width }, e) < 0)
+		return -1;
+	copy_batch(b, site, b->dense, IN);
+	if (b->sites->read[site])
+		memcpy(b->sites->read[site], b->dense, len);
+	return 0;
+}
+
+static int filter_step(struct block *b, const struct step *s, struct error *e)
+{
+	for (int i = 0; i < STEP_SITES && s->site[i] != SITE_NONE; i++)
+		if (b->sites->filtered[s->site[i]] && filter_site(b, s->site[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+static int run_steps(struct block *b, struct error *e)
+{
 	for (size_t s = 0; s < ARRAY_LEN(steps); s = b->end_step) {
 		b->first_step = s;
 		b->end_step = s + 1;
 		if (!steps[s].tile) {
-			if (!skipped(b, &steps[s]))
+			if (taken(b, &steps[s]))
 				steps[s].batch(b);
 			continue;
 		}
-		while (b->end_step < ARRAY_LEN(steps) && steps[b->end_step].tile)
+		while (b->end_step < ARRAY_LEN(steps) && steps[b->end_step].tile &&
+		       !(taken(b, &steps[b->end_step - 1]) && filtered(b, &steps[b->end_step - 1])))
 			b->end_step++;
-		workers_run(b->workers, n_tiles, tile_task, b);
+		workers_run(b->workers, n_tiles(b, b->batch->x.n), tile_task, b);
+		const struct step *last = &steps[b->end_step - 1];
+		if (taken(b, last) && filtered(b, last) && filter_step(b, last, e) < 0)
+			return -1;
 	}
+	return 0;
+}
+
+/* Where each segment's keys and values go, and which table turns it.  Samples that ended with the layer's last batch are
+ * forgotten only now: block_scores may have read them since. */
+static int place_segments(struct block *b, struct carry *carry, struct error *e)
+{
+	struct batch *batch = b->batch;
+	size_t row_len = kv_width(b->m) * dtype_size(b->ops->work);
+	int rotary = b->m->layer[b->layer->index].rotary;
+	carry_forget_finished(carry);
+	mem_grow((void **)&b->segment_table, &b->segment_capacity, batch->n_segments, sizeof *b->segment_table);
+	for (size_t i = 0; i < batch->n_segments; i++) {
+		struct segment *s = &batch->segments[i];
+		if (s->first == 0 && s->n == s->len) {
+			s->k = (char *)b->memory.k + s->row * row_len;
+			s->v = (char *)b->memory.v + s->row * row_len;
+		} else if (carry_find(carry, s, row_len, e) < 0) {
+			return -1;
+		}
+		if (rotary >= 0 &&
+		    rotary_tables_get(b->tables[rotary], s->len, s->first + s->n, &b->segment_table[i], e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
@@ -533,10 +628,10 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 		return -1;
 	if (has_experts(b))
 		experts_begin(b->experts, batch->x.n);
-	run_steps(b);
+	int status = run_steps(b, e);
 	for (size_t i = 0; i < b->m->n_rotaries; i++)
 		rotary_tables_trim(b->tables[i]);
-	return 0;
+	return status;
 }
 
 void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
@@ -548,129 +643,32 @@ void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 	b->ops->scores(b->device, &a, s, all_q(b), row - s->row, n, probs, to);
 }
 
-/* -------- memory */
+/* -------- opening */
 
-static void widths(const struct model *m, const bool want[SITE_COUNT], size_t width[BUFFER_COUNT])
+static size_t tiles_at_once(const struct ops *ops, size_t n_threads, size_t max_rows, bool barriers)
 {
-	memset(width, 0, BUFFER_COUNT * sizeof *width);
-	if (want[SITE_ATTN_NORM] || want[SITE_MLP_NORM])
-		width[BUFFER_NORM] = m->width;
-	width[BUFFER_QKV] = q_width(m) + 2 * kv_width(m);
-	width[BUFFER_PROJ] = width[BUFFER_DOWN] = m->width;
-	width[BUFFER_GATE_UP] = m->gated ? 2 * m->inner : m->inner;
-	if (want[SITE_MLP_ACT])
-		width[BUFFER_ACT] = m->inner;
-	width[BUFFER_ROUTER] = m->n_experts;
+	size_t all = (max_rows + ops->row_tile - 1) / ops->row_tile;
+	return barriers && all > n_threads ? all : n_threads;
 }
 
-/* Operands are planned in the widest type that the device has: layers of one model may differ. */
-static size_t operand_most(const struct ops *ops, struct device *d, size_t n, size_t k)
+size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
+                 const bool want[SITE_COUNT], bool barriers)
 {
-	size_t wide = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_F32));
-	size_t narrow = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_BF16));
-	return wide > narrow ? wide : narrow;
-}
-
-static size_t most(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
-struct layout {                 /* bytes, each a multiple of 64 */
-	size_t buffer[BUFFER_COUNT], norm_operand, act_operand;         /* a slot */
-	size_t q, ctx, ctx_operand, mlp_operand, kv;                    /* the batch */
-};
-
-static size_t aligned(size_t n)
-{
-	return (n + 63) / 64 * 64;
-}
-
-static struct layout layout_of(const struct ops *ops, struct device *d, const struct model *m, const bool want[],
-                               size_t max_rows)
-{
-	struct layout l = { 0 };
-	size_t width[BUFFER_COUNT], element = dtype_size(ops->work), tile = ops->row_tile;
-	widths(m, want, width);
-	for (int i = 0; i < BUFFER_COUNT; i++)
-		l.buffer[i] = aligned(tile * width[i] * element);
-	l.norm_operand = aligned(operand_most(ops, d, tile, m->width));
-	l.act_operand = aligned(operand_most(ops, d, tile, m->inner));
-	l.q = aligned(max_rows * q_width(m) * element);
-	l.ctx = want[SITE_ATTN_CTX] ? l.q : 0;
-	l.ctx_operand = aligned(operand_most(ops, d, max_rows, q_width(m)));
-	l.mlp_operand = m->n_experts ? aligned(operand_most(ops, d, max_rows, m->width)) : 0;
-	l.kv = aligned(max_rows * kv_width(m) * element);
-	return l;
-}
-
-static size_t slot_len(const struct layout *l)
-{
-	size_t n = l->norm_operand + l->act_operand;
-	for (int i = 0; i < BUFFER_COUNT; i++)
-		n += l->buffer[i];
-	return n;
-}
-
-static size_t batch_len(const struct layout *l)
-{
-	return l->q + l->ctx + l->ctx_operand + l->mlp_operand + 2 * l->kv;
-}
-
-void block_memory(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots,
-                  const bool want[SITE_COUNT], size_t *fixed, size_t *a_row)
-{
-	size_t rows = most(ops->row_tile, 64);
-	struct layout l = layout_of(ops, d, m, want, rows);
-	*fixed = n_slots * slot_len(&l) + experts_memory(ops, d, m, n_slots, 0);
-	*a_row = batch_len(&l) / rows + 1;
-	if (m->n_experts)
-		*a_row += (experts_memory(ops, d, m, n_slots, rows) - experts_memory(ops, d, m, n_slots, 0)) / rows + 1;
-}
-
-static void *take(char **at, size_t len)
-{
-	void *p = *at;
-	*at += len;
-	return len ? p : NULL;
-}
-
-static void place_buffers(struct block *b, const struct layout *l)
-{
-	char *at = b->memory;
-	b->q = take(&at, l->q);
-	b->ctx = take(&at, l->ctx);
-	b->ctx_operand = take(&at, l->ctx_operand);
-	b->mlp_operand = take(&at, l->mlp_operand);
-	b->k = take(&at, l->kv);
-	b->v = take(&at, l->kv);
-	for (size_t i = 0; i < b->n_slots; i++) {
-		struct slot *s = &b->slots[i];
-		for (int j = 0; j < BUFFER_COUNT; j++)
-			s->buffer[j] = take(&at, l->buffer[j]);
-		s->norm_operand = take(&at, l->norm_operand);
-		s->act_operand = take(&at, l->act_operand);
-	}
+	return tiles_at_once(ops, n_threads, max_rows, barriers) * block_tile_len(ops, d, m, want) +
+	       block_batch_len(ops, d, m, max_rows, want) + experts_len(ops, d, m, n_threads, max_rows);
 }
 
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
-                         const bool want[SITE_COUNT], struct error *e)
+                         const bool want[SITE_COUNT], bool barriers, struct error *e)
 {
 	struct block *b = mem_zero(1, sizeof *b);
-	*b = (struct block){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows,
-	                     .n_slots = workers_count(w) };
-	b->slots = mem_zero(b->n_slots, sizeof *b->slots);
-	widths(m, want, b->buffer_width);
-	struct layout l = layout_of(ops, d, m, want, max_rows);
-	b->memory = mem_try(b->n_slots * slot_len(&l) + batch_len(&l), "a batch", e);
-	if (!b->memory) {
-		block_close(b);
-		return NULL;
-	}
-	place_buffers(b, &l);
+	size_t tiles = tiles_at_once(ops, workers_count(w), max_rows, barriers);
+	*b = (struct block){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows, .barriers = barriers };
+	b->watches = mem_zero(workers_count(w), sizeof *b->watches);
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		b->tables[i] = rotary_tables_open(&m->rotary[i], ops->work);
-	if (m->n_experts && !(b->experts = experts_open(ops, d, m, w, max_rows, e))) {
+	if (block_memory_take(&b->memory, ops, d, m, tiles, max_rows, want, e) < 0 ||
+	    (m->n_experts && !(b->experts = experts_open(ops, d, m, w, max_rows, e)))) {
 		block_close(b);
 		return NULL;
 	}
@@ -680,13 +678,13 @@ struct block *block_open(const struct ops *ops, struct device *d, const struct m
 void block_times(const struct block *b, struct block_times *t)
 {
 	*t = (struct block_times){ 0 };
-	for (size_t i = 0; i < b->n_slots; i++) {
-		const struct slot *s = &b->slots[i];
-		t->product += s->seconds[TIMER_PRODUCT];
-		t->attend += s->seconds[TIMER_ATTEND];
-		t->norm += s->seconds[TIMER_NORM];
-		t->rest += s->seconds[TIMER_REST];
-		t->product_flops += s->flops;
+	for (size_t i = 0; i < workers_count(b->workers); i++) {
+		const struct stopwatch *w = &b->watches[i];
+		t->product += w->seconds[TIMER_PRODUCT];
+		t->attend += w->seconds[TIMER_ATTEND];
+		t->norm += w->seconds[TIMER_NORM];
+		t->rest += w->seconds[TIMER_REST];
+		t->product_flops += w->flops;
 	}
 }
 
@@ -697,8 +695,9 @@ void block_close(struct block *b)
 	experts_close(b->experts);
 	for (size_t i = 0; i < MODEL_ROTARIES; i++)
 		rotary_tables_close(b->tables[i]);
+	block_memory_release(&b->memory);
 	free(b->segment_table);
-	free(b->slots);
-	free(b->memory);
+	free(b->watches);
+	free(b->dense);
 	free(b);
 }

@@ -8,6 +8,7 @@
 #ifndef BLOCK_H
 #define BLOCK_H
 
+#include "carry.h"
 #include "layer.h"
 #include "ops.h"
 #include "site.h"
@@ -19,20 +20,23 @@ struct batch {
 	size_t n_segments;
 };
 
-/* Keys and values of samples whose rows are spread over several batches, for one layer. */
-struct carry {
-	struct carry_sample *samples;
-	size_t n, capacity;
-};
-void carry_release(struct carry *c);
-/* Whether some sample's last rows haven't come. */
-bool carry_unfinished(const struct carry *c);
-
-/* What this run wants at the sites of one layer.  Reading changes no bit: rows are copied where they pass. */
+/*
+ * What this run wants at the sites of one layer.  At a site rows are first patched, then filtered, then read; what is read is
+ * what all later steps see.  Reading changes no bit: rows are copied where they pass.
+ */
 struct sites {
 	/* (T, width) working type (int32_t for expert_idx), dense, for each site that is read; NULL: not wanted.
 	 * attn_scores and attn_probs are asked for afterwards, by block_scores. */
 	void *read[SITE_COUNT];
+
+	/* Changes rows first..first+rows.n-1 of the batch in place.  Called on any thread. */
+	void (*patch)(void *context, enum site site, size_t first, struct rows rows);
+	bool patched[SITE_COUNT];
+
+	/* Changes all rows of the batch in place: (T, width) dense.  0 or -1 and e, which ends the run. */
+	int (*filter)(void *context, enum site site, struct rows rows, struct error *e);
+	bool filtered[SITE_COUNT];
+	void *context;
 };
 
 /* Thread-seconds by operation since the block was opened, and floating-point operations of the products. */
@@ -44,18 +48,19 @@ struct block_times {
 struct block;
 
 /*
- * Buffers for batches of at most max_rows rows.  wanted: the sites that any layer will read.  NULL and e if the memory
- * (block_memory) is not to be had.
+ * Buffers for batches of at most max_rows rows.  wanted: the sites that any layer will read, patch or filter; with
+ * barriers (filters), every tile of a batch has buffers of its own.  NULL and e if the memory (block_len) is
+ * not to be had.
  */
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
-                         const bool wanted[SITE_COUNT], struct error *e) MUST_CHECK;
+                         const bool wanted[SITE_COUNT], bool barriers, struct error *e) MUST_CHECK;
 
-/* Bytes that block_open takes: fixed, and for each row of max_rows. */
-void block_memory(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots,
-                  const bool wanted[SITE_COUNT], size_t *fixed, size_t *a_row);
+/* Bytes that block_open takes. */
+size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
+                 const bool wanted[SITE_COUNT], bool barriers);
 
 /* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  0, or -1 when memory for a long sample's
- * keys is short. */
+ * keys is short or a filter failed. */
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e) MUST_CHECK;
 

@@ -2,10 +2,15 @@
 
 #include <string.h>
 
+/* Rows are the table's, with nothing multiplied or added. */
+static bool unchanged(const struct embed *x)
+{
+	return !x->positions && x->m->embed_multiplier == 1;
+}
+
 enum dtype embed_dtype(const struct embed *x)
 {
-	bool unchanged = !x->positions && x->m->embed_multiplier == 1;
-	return unchanged ? x->table_dtype : DTYPE_F32;
+	return unchanged(x) ? x->table_dtype : DTYPE_F32;
 }
 
 static const void *table_row(const void *table, enum dtype dtype, size_t row, size_t width)
@@ -17,7 +22,7 @@ void embed_rows(const struct embed *x, const uint32_t *ids, uint32_t first, size
 {
 	size_t width = x->m->width;
 	char *to = rows;
-	bool copy = dtype == x->table_dtype && dtype == embed_dtype(x);
+	bool copy = dtype == x->table_dtype && unchanged(x);
 	for (size_t i = 0; i < n; i++, to += width * dtype_size(dtype)) {
 		const void *from = table_row(x->table, x->table_dtype, ids[i], width);
 		if (copy) {

@@ -37,7 +37,7 @@ struct experts {
 	/* this run */
 	const struct layer *layer;
 	const struct operand *a;
-	const struct sites *sites;
+	void *keep;
 	size_t wave_first, wave_end;    /* entries */
 };
 
@@ -69,7 +69,7 @@ static size_t wave_rows(size_t n_slots)
 	return WAVE * CHUNK * n_slots;
 }
 
-size_t experts_memory(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots, size_t max_rows)
+size_t experts_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_slots, size_t max_rows)
 {
 	size_t element = dtype_size(ops->work), chosen = max_rows * m->experts_per_token;
 	if (!m->n_experts)
@@ -92,7 +92,7 @@ struct experts *experts_open(const struct ops *ops, struct device *d, const stru
 	size_t element = dtype_size(ops->work), chosen = max_rows * m->experts_per_token;
 	*x = (struct experts){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows,
 	                       .n_slots = workers_count(w) };
-	x->memory = mem_try(experts_memory(ops, d, m, x->n_slots, max_rows), "a batch's experts", e);
+	x->memory = mem_try(experts_len(ops, d, m, x->n_slots, max_rows), "a batch's experts", e);
 	if (!x->memory) {
 		free(x);
 		return NULL;
@@ -191,7 +191,7 @@ static void keep_expert_out(struct experts *x, const struct chunk *c, struct row
 	size_t row_len = out.width * dtype_size(x->ops->work), k = x->m->experts_per_token;
 	for (size_t i = 0; i < c->n; i++) {
 		size_t place = x->list[c->first + i] * k + x->slot[c->first + i];
-		memcpy((char *)x->sites->read[SITE_EXPERT_OUT] + place * row_len, (char *)out.p + i * row_len, row_len);
+		memcpy((char *)x->keep + place * row_len, (char *)out.p + i * row_len, row_len);
 	}
 }
 
@@ -219,7 +219,7 @@ static void run_chunk(void *argument, size_t i, size_t slot)
 	ops->product(x->device, &gathered, up, all, ops->expert_tile);
 	ops->activate(x->device, x->m->activation, gate, ups, none, act);
 	ops->product(x->device, &act, down, out, ops->expert_tile);
-	if (x->sites->read[SITE_EXPERT_OUT])
+	if (x->keep)
 		keep_expert_out(x, c, out);
 }
 
@@ -243,22 +243,23 @@ static void add_rows(void *argument, size_t i, size_t slot)
 	}
 }
 
-static void give_routing(struct experts *x)
+struct rows experts_weights(const struct experts *x, size_t first, size_t n)
 {
-	size_t n = x->n_rows * x->m->experts_per_token;
-	if (x->sites->read[SITE_ROUTER_WEIGHTS])
-		memcpy(x->sites->read[SITE_ROUTER_WEIGHTS], x->weights, n * dtype_size(x->ops->work));
-	if (x->sites->read[SITE_EXPERT_IDX])
-		memcpy(x->sites->read[SITE_EXPERT_IDX], x->ids, n * sizeof *x->ids);
+	size_t k = x->m->experts_per_token;
+	return (struct rows){ (char *)x->weights + first * k * dtype_size(x->ops->work), n, k, k };
 }
 
-void experts_run(struct experts *x, const struct layer *l, const struct operand *a, const struct sites *sites,
-                 double *flops)
+void experts_read_ids(const struct experts *x, size_t first, size_t n, int32_t *all)
+{
+	size_t k = x->m->experts_per_token;
+	memcpy(all + first * k, x->ids + first * k, n * k * sizeof *all);
+}
+
+double experts_run(struct experts *x, const struct layer *l, const struct operand *a, void *keep)
 {
 	x->layer = l;
 	x->a = a;
-	x->sites = sites;
-	give_routing(x);
+	x->keep = keep;
 	sort_by_expert(x);
 	size_t n_chunks = split(x), entries = x->n_rows * x->m->experts_per_token;
 	mem_grow((void **)&x->chunks, &x->chunk_capacity, n_chunks + 1, sizeof *x->chunks);
@@ -272,5 +273,5 @@ void experts_run(struct experts *x, const struct layer *l, const struct operand 
 		workers_run(x->workers, n, run_chunk, &wave);
 		workers_run(x->workers, x->n_slots, add_rows, &wave);
 	}
-	*flops += 2.0 * (double)entries * (double)x->m->width * (double)(gate_up_width(x->m) + x->m->expert_inner);
+	return 2.0 * (double)entries * (double)x->m->width * (double)(gate_up_width(x->m) + x->m->expert_inner);
 }

@@ -49,21 +49,26 @@ static bool by_length(enum site site)
 	return site == SITE_ATTN_SCORES || site == SITE_ATTN_PROBS;
 }
 
-size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+/* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
+static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
 {
-	static const size_t memory = (size_t)144 << 20;
-	size_t fixed, a_row, slots = workers_count(s->workers), tile = s->ops->row_tile;
-	block_memory(s->ops, s->device, s->m, slots, wanted, &fixed, &a_row);
-	a_row += s->m->width * dtype_size(s->ops->work);
+	size_t slots = workers_count(s->workers), a_row = s->m->width * dtype_size(s->ops->work);
 	for (enum site site = 0; site < SITE_COUNT; site++)
 		if (wanted[site] && !by_length(site))
 			a_row += site_row_len(s, site);
-	size_t tiles = memory / (a_row * tile), most = 4 * slots > 8 ? 4 * slots : 8;
-	if (tiles > most)
-		tiles = most;
+	return n_rows * a_row + block_len(s->ops, s->device, s->m, slots, n_rows, wanted, false) -
+	       block_len(s->ops, s->device, s->m, slots, 0, wanted, false);
+}
+
+size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+{
+	static const size_t memory = (size_t)144 << 20;
+	size_t slots = workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
+	while (tiles > 1 && batch_len(s, tiles * tile, wanted) > memory)
+		tiles--;
 	if (tiles > slots)      /* every thread the same number */
 		tiles -= tiles % slots;
-	return tile * (tiles ? tiles : 1);
+	return tile * tiles;
 }
 
 size_t sweep_arena_len(const struct sweep *s)
@@ -411,7 +416,7 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	p.carry = mem_zero(s->hold, sizeof *p.carry);
 	p.x = mem_try(s->batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
 	p.batch.x = (struct rows){ p.x, 0, s->m->width, s->m->width };
-	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, s->batch_rows, any, e) : NULL;
+	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, s->batch_rows, any, false, e) : NULL;
 	p.loader = p.block ? loader_open(s, sweep_arena_len(s), e) : NULL;
 	int status = p.loader ? 0 : -1;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {

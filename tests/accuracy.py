@@ -227,7 +227,7 @@ class Tap:
         self.failed += not good
         print("ok" if good else "not ok", self.n, "-", text)
         for note in list(notes)[:12]:
-            print("#", note)
+            print("#", note.replace("\n", "\n# "))
         sys.stdout.flush()
 
 
@@ -365,7 +365,8 @@ def check_twin(tap, name):
     """Another spelling of the same model gives the same bits."""
     first = Fixture(tap, TWINS[name], os.path.join(MODELS, TWINS[name]))
     sites = {site for site, _ in first.true[-1]}
-    runs = [Run(os.path.join(MODELS, n), first.data, "cpu", "f32", sites) for n in (name, TWINS[name])]
+    device = "ref" if "--ref-only" in sys.argv else "cpu"
+    runs = [Run(os.path.join(MODELS, n), first.data, device, "f32", sites) for n in (name, TWINS[name])]
     failures = [r.failure for r in runs if r.failure]
     same = not failures and all(
         set(a) == set(b) and all(np.array_equal(a[p], b[p]) for p in a)

@@ -12,7 +12,7 @@ done
 ROOT=$(dirname "$TESTS")
 BIN=${BIN:-$ROOT/bin}
 BUILD=${BUILD:-$ROOT/build}
-UNIT=$BUILD/tests
+UNIT=$BUILD/unit
 FUZZ=$BUILD/fuzz
 MOOD=$TESTS/mood
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/onelayer-test.XXXXXX") || exit

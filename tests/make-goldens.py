@@ -140,8 +140,8 @@ class Recorder:
             self.put("router_logits", i, logits)
             self.put("router_weights", i, weights.to(logits.dtype))
             self.put("expert_idx", i, self.chosen)
-            self.expert_out = torch.full((*self.chosen.shape, self.config.hidden_size), torch.nan,
-                                         dtype=torch.float64)
+            shape = *self.chosen.shape, self.config.hidden_size
+            self.expert_out = torch.full(shape, torch.nan, dtype=torch.float64)
 
         def expert(e):
             def hook(m, a, out):
@@ -163,7 +163,8 @@ class Recorder:
                     self.put(site, i, x.transpose(1, 2).reshape(n, -1))
             out, probs = real(module, query, key, value, mask, **kwargs)
             if probs is not None:
-                self.sites["attn_scores", i] = array(self.scores(module, query, key, kwargs))[0].transpose(1, 0, 2)
+                scores = array(self.scores(module, query, key, kwargs))
+                self.sites["attn_scores", i] = scores[0].transpose(1, 0, 2)
                 self.sites["attn_probs", i] = array(probs)[0].transpose(1, 0, 2)
             return out, probs
         return wrapped

@@ -64,15 +64,11 @@ void *slot_tile(struct device *d, size_t slot, size_t len)
 	struct slot *s = &d->slots[slot];
 
 	if (s->tile_len < len) {
-		struct error e;
-
 		free(s->tile);
-		s->tile = mem_try(len, "a tile", &e);
-		if (!s->tile)
-			mem_zero(SIZE_MAX, 1);
+		s->tile = mem_alloc(len + 64);
 		s->tile_len = len;
 	}
-	return s->tile;
+	return (void *)(((uintptr_t)s->tile + 63) / 64 * 64);
 }
 
 static enum dtype cpu_operand_type(const struct device *d, enum dtype stored)

@@ -27,7 +27,7 @@ enum {
 
 struct slot {                   /* a thread's own */
 	float *scratch;         /* ATTEND_SCRATCH_LEN bytes */
-	void *tile;             /* tile_len bytes, see slot_tile */
+	void *tile;             /* tile_len bytes and 64 to align, see slot_tile */
 	size_t tile_len;
 };
 
@@ -40,11 +40,7 @@ struct device {
 	char name[64];
 };
 
-/* The unit to use, by cpuid or as the environment's ONELAYER_UNIT asks (generic, avx2, avx512, avx512_bf16: for tests);
- * *bf16: with oneDNN's bf16 products.  NULL and e for one that this machine has not. */
-const struct unit *unit_choose(bool *bf16, struct error *e) MUST_CHECK;
-
-/* At least len bytes, 64-byte aligned, of this slot; what they held is lost. */
+/* At least len bytes, 64-byte aligned, of this slot; what they held is lost.  Never NULL (memory.h). */
 void *slot_tile(struct device *d, size_t slot, size_t len);
 
 static inline bool rounds_operands(const struct device *d, enum dtype dtype)

@@ -13,7 +13,7 @@ struct job {
 };
 
 /* Rows r0..r0+rows-1 and columns c0..c1-1 of the weight, those wanted of one panel. */
-struct part {
+struct piece {
 	const struct job *job;
 	size_t r0, rows, c0, c1, slot;
 };
@@ -23,22 +23,22 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-static struct part part_of(const struct job *job, size_t i, size_t slot)
+static struct piece piece_of(const struct job *job, size_t i, size_t slot)
 {
 	const size_t r0 = i / job->n_panels * job->tile;
 	const size_t panel = (job->first / job->panel + i % job->n_panels) * job->panel;
 	const size_t end = least(panel + job->panel, job->first + job->n);
 
-	return (struct part){ job, r0, least(job->tile, job->a->n - r0), panel > job->first ? panel : job->first, end, slot };
+	return (struct piece){ job, r0, least(job->tile, job->a->n - r0), panel > job->first ? panel : job->first, end, slot };
 }
 
 /* Where column c of the part's first row goes. */
-static float *out_at_column(const struct part *p, size_t c)
+static float *out_at_column(const struct piece *p, size_t c)
 {
 	return rows_at(p->job->out, p->r0) + (c - p->job->first);
 }
 
-static void add_bias(const struct part *p)
+static void add_bias(const struct piece *p)
 {
 	const float *bias = p->job->w->bias;
 
@@ -49,7 +49,7 @@ static void add_bias(const struct part *p)
 /* -------- the unit's loop */
 
 /* c (rows, unit->panel) <- inputs k0..k0+k-1 of the weight's panel that begins at column c0. */
-static void multiply_panel(const struct part *p, size_t c0, size_t k0, size_t k, float *c, size_t c_stride)
+static void multiply_panel(const struct piece *p, size_t c0, size_t k0, size_t k, float *c, size_t c_stride)
 {
 	const struct job *job = p->job;
 	const struct unit *unit = job->d->unit;
@@ -66,7 +66,7 @@ static void multiply_panel(const struct part *p, size_t c0, size_t k0, size_t k,
 }
 
 /* A panel of which only some columns are wanted, or exist. */
-static void multiply_edge(const struct part *p, size_t panel)
+static void multiply_edge(const struct piece *p, size_t panel)
 {
 	const struct job *job = p->job;
 	const size_t width = job->d->unit->panel, k = job->w->k;
@@ -82,7 +82,7 @@ static void multiply_edge(const struct part *p, size_t panel)
 static void unit_task(void *argument, size_t i, size_t slot)
 {
 	const struct job *job = argument;
-	const struct part p = part_of(job, i, slot);
+	const struct piece p = piece_of(job, i, slot);
 	const size_t width = job->d->unit->panel, k = job->w->k;
 	const size_t whole = (p.c0 + width - 1) / width * width, end = p.c1 / width * width;
 
@@ -98,21 +98,20 @@ static void unit_task(void *argument, size_t i, size_t slot)
 
 /* -------- oneDNN */
 
-/* Rows that fill their tile are multiplied where they are, columns that fill their panel are written where they go;
- * the rest takes a detour, so that the library only ever sees whole tiles and panels. */
+/* The library sees whole tiles and panels and dense matrices only: what it does, and so the bits, changes with each of
+ * these, the distance between rows of the result included. */
 static void onednn_task(void *argument, size_t i, size_t slot)
 {
 	const struct job *job = argument;
-	const struct part p = part_of(job, i, slot);
+	const struct piece p = piece_of(job, i, slot);
 	const struct weight *w = job->w;
 	const size_t panel = p.c0 / job->panel * job->panel, width = least(job->panel, w->n - panel);
-	const bool whole = p.rows == job->tile && p.c1 - p.c0 == width;
-	const struct matmul_shape shape = { job->tile, width, w->k, whole ? job->out.stride : width };
-	const size_t a_len = job->tile * w->k * sizeof(uint16_t), c_len = job->tile * width * sizeof(float);
-	const size_t a_room = (a_len + 63) / 64 * 64, c_room = (c_len + 63) / 64 * 64;
+	const struct matmul_shape shape = { job->tile, width, w->k };
+	const size_t a_room = (job->tile * w->k * sizeof(uint16_t) + 63) / 64 * 64;
+	const size_t c_room = (job->tile * width * sizeof(float) + 63) / 64 * 64;
 	char *memory = slot_tile(job->d, slot, a_room + c_room + matmul_scratch_len(job->d->matmuls, &shape));
 	const uint16_t *a = (const uint16_t *)job->a->p + p.r0 * w->k, *b = (const uint16_t *)w->data + panel * w->k;
-	float *c = whole ? out_at_column(&p, p.c0) : (float *)(void *)(memory + a_room);
+	float *c = (float *)(void *)(memory + a_room);
 
 	if (p.rows < job->tile) {
 		memcpy(memory, a, p.rows * w->k * sizeof *a);
@@ -120,7 +119,7 @@ static void onednn_task(void *argument, size_t i, size_t slot)
 		a = (const uint16_t *)(void *)memory;
 	}
 	matmul_run(job->d->matmuls, &shape, a, b, c, memory + a_room + c_room);
-	for (size_t r = 0; !whole && r < p.rows; r++)
+	for (size_t r = 0; r < p.rows; r++)
 		memcpy(out_at_column(&p, p.c0) + r * job->out.stride, c + r * width + (p.c0 - panel),
 		       (p.c1 - p.c0) * sizeof *c);
 	add_bias(&p);

@@ -16,10 +16,9 @@ void matmuls_close(struct matmuls *m);
 /* "onednn-2.6.3" */
 const char *matmuls_library(void);
 
-/* c (rows, n) = a (rows, k) b^T with b (n, k), sums in f32. */
+/* c (rows, n) = a (rows, k) b^T with b (n, k), all dense, sums in f32. */
 struct matmul_shape {
 	size_t rows, n, k;
-	size_t c_stride;        /* floats; a and b are dense */
 };
 
 /*

@@ -1,13 +1,50 @@
 #include "unit.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { ROWS_MOST = 256 };       /* more would leave the second-level cache */
 
 size_t attend_rows(size_t width)
 {
 	/* As attend_begin divides it; a stride is at most 31 more than the width. */
-	const size_t stride = width + 31, fixed = 2 * (size_t)ATTEND_KEYS * stride + 6 * ATTEND_KEYS + 6 * stride + 32;
-	const size_t room = ATTEND_SCRATCH_LEN / sizeof(float);
+	const size_t stride = width + 31, room = ATTEND_SCRATCH_LEN / sizeof(float);
+	const size_t fixed = 2 * (size_t)ATTEND_KEYS * stride + 6 * ATTEND_KEYS + 6 * stride + 32;
 	const size_t rows = room > fixed ? (room - fixed) / (2 * stride + 2) : 0;
 
 	return rows < ROWS_MOST ? rows : ROWS_MOST;
+}
+
+struct choice {
+	const struct unit *unit;
+	const char *name;
+	bool bf16;              /* with oneDNN's bf16 products */
+	bool runs, best;        /* on this processor; unless asked otherwise */
+};
+
+const struct unit *unit_choose(bool *bf16, struct error *e)
+{
+#if defined __x86_64__
+	const struct x86_features x86 = x86_features();
+	const struct choice choices[] = {
+		{ &unit_avx512, "avx512_bf16", true, x86.avx512 && x86.bf16, x86.bf16_faster },
+		{ &unit_avx512, "avx512", false, x86.avx512, true },
+		{ &unit_avx2, "avx2", false, x86.avx2, true },
+		{ &unit_generic, "generic", false, true, true },
+	};
+#else
+	const struct choice choices[] = { { &unit_generic, "generic", false, true, true } };
+#endif
+	const char *asked = getenv("ONELAYER_UNIT");
+
+	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
+		const struct choice *c = &choices[i];
+
+		if (c->runs && (asked ? strcmp(asked, c->name) == 0 : c->best)) {
+			*bf16 = c->bf16;
+			return c->unit;
+		}
+	}
+	error_set(e, "ONELAYER_UNIT=%s: this processor has no such unit; unset it", asked ? asked : "");
+	return NULL;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "dtype.h"
+#include "error.h"
 #include "model.h"
 
 /* Where a row of results goes: floats, or bf16 where h is set. */
@@ -91,7 +92,22 @@ struct unit {
 extern const struct unit unit_generic;
 #if defined __x86_64__
 extern const struct unit unit_avx2, unit_avx512;
+
+struct x86_features {
+	bool avx2;              /* with FMA and F16C */
+	bool avx512;            /* F, BW, VL, DQ */
+	bool bf16;              /* AVX512-BF16 */
+	bool bf16_faster;       /* its products, or AMX's, are faster than f32 ones */
+};
+struct x86_features x86_features(void);
 #endif
+
+/*
+ * The unit to use: the best that this processor has, or the one that the environment's ONELAYER_UNIT names (generic,
+ * avx2, avx512, avx512_bf16; for tests).  *bf16: bf16 weights are multiplied by oneDNN with bf16 operands.  NULL and e for
+ * a name that this processor has not.
+ */
+const struct unit *unit_choose(bool *bf16, struct error *e) MUST_CHECK;
 
 /* Query rows (queries times heads) of one attend_block at most, for a head width. */
 size_t attend_rows(size_t width);

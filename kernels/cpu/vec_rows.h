@@ -130,9 +130,9 @@ INLINE vf activation(enum activation act, vf x)
 		return x / (1.0f + v_exp(-x));
 	case ACT_GELU: {
 		const vi negative = x < v_set(0);
-		const vf half = 0.5f * v_erfc(v_select(negative, -x, x) * 0x1.6a09e6p-1f);
+		const vf tail = v_upper_tail(v_select(negative, -x, x));
 
-		return x * v_select(negative, half, 1.0f - half);
+		return x * v_select(negative, tail, 1.0f - tail);
 	}
 	case ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + e^-2u) */
 		return x * v_sigmoid(0x1.988454p+0f * v_fma(x * x * x, v_set(0.044715f), x));

@@ -1,0 +1,18 @@
+/*
+ * Reading what stands before and after the layers, the output head above all, without a second copy of it.
+ */
+#ifndef OUTER_H
+#define OUTER_H
+
+#include "checkpoint.h"
+#include "workers.h"
+
+/*
+ * Reads n parts of checkpoint_outer_parts and calls `put` exactly once for every piece of them.  A piece has at most 4 MiB
+ * (or 64 output columns) and begins at a multiple of 64 columns; pieces of one part are read and put on all threads of w
+ * at once, through a staging buffer each.  0; or -1 and e, put's error included.
+ */
+int outer_read(struct checkpoint *c, struct workers *w, const struct part *parts, size_t n, checkpoint_put *put,
+               void *context, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,275 @@
+#include "report.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "memory.h"
+#include "text_out.h"
+
+enum table { TABLE_NONE, TABLE_ROWS, TABLE_NLL };
+
+struct report {
+	struct text_out out;
+	bool json, lens;
+	const struct tms_header *header;
+	const struct token_text *names;
+	enum table table;       /* whose heading was printed last */
+};
+
+struct report *report_open(const char *path, bool json, bool lens, const struct tms_header *h,
+                           const struct token_text *names, struct error *e)
+{
+	struct report *r = mem_zero(1, sizeof *r);
+	*r = (struct report){ .json = json, .lens = lens, .header = h, .names = names };
+	if (text_out_open(&r->out, path, e) == 0)
+		return r;
+	free(r);
+	return NULL;
+}
+
+static int status_of(const struct report *r, struct error *e)
+{
+	if (r->out.failed)
+		*e = r->out.error;
+	return r->out.failed ? -1 : 0;
+}
+
+PRINTF_LIKE(2, 3) static void put(struct report *r, const char *format, ...)
+{
+	char text[128];
+	va_list ap;
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	text_put(&r->out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+static void put_value(struct report *r, const char *name, double v)
+{
+	put(r, ",\"%s\":", name);
+	text_value(&r->out, &v, DTYPE_F64, 0, 1);
+}
+
+static const char *variant_of(const struct report *r, int variant)
+{
+	return variant >= 0 ? r->header->variants[variant] : NULL;
+}
+
+/* -------- places: where a row or a sum belongs */
+
+static void json_id(struct report *r, const struct sample *s)
+{
+	text_string(&r->out, "\"id\":");
+	text_json(&r->out, s->id.p ? s->id.p : "", s->id.len);
+}
+
+static void json_place(struct report *r, int variant, const char *site, int layer)
+{
+	const char *name = variant_of(r, variant);
+	if (name) {
+		text_string(&r->out, ",\"variant\":");
+		text_json(&r->out, name, strlen(name));
+	}
+	if (r->lens && site) {
+		put(r, ",\"site\":\"%s\"", site);
+		if (layer >= 0)
+			put(r, ",\"layer\":%d", layer);
+	}
+}
+
+static void table_place(struct report *r, int variant, const char *site, int layer)
+{
+	const char *name = variant_of(r, variant);
+	if (name) {
+		text_string(&r->out, "  ");
+		text_field(&r->out, name, strlen(name));
+	}
+	if (r->lens && site && layer >= 0)
+		put(r, "  %s %d", site, layer);
+	else if (r->lens && site)
+		put(r, "  %s", site);
+}
+
+/* -------- rows */
+
+static void json_token(struct report *r, uint32_t id)
+{
+	size_t len;
+	char *text = token_text_of(r->names, id, &len);
+	put(r, "\"token\":%u", id);
+	if (!text)
+		return;
+	text_string(&r->out, ",\"text\":");
+	text_json(&r->out, text, len);
+	free(text);
+}
+
+static void json_tokens(struct report *r, const char *name, const struct report_token *list, size_t n)
+{
+	put(r, ",\"%s\":[", name);
+	for (size_t i = 0; i < n; i++) {
+		text_string(&r->out, i ? ",{" : "{");
+		json_token(r, list[i].id);
+		put_value(r, "logit", list[i].logit);
+		put_value(r, "logprob", list[i].logprob);
+		put(r, ",\"rank\":%zu}", list[i].rank);
+	}
+	text_char(&r->out, ']');
+}
+
+static bool has_position(const struct report_row *row)
+{
+	return !row->frame->pool.p || row->sample->n == 1;
+}
+
+static void json_row(struct report *r, const struct report_row *row)
+{
+	const struct sample *s = row->sample;
+	text_char(&r->out, '{');
+	json_id(r, s);
+	json_place(r, row->frame->variant, row->frame->site.p, row->frame->layer);
+	if (!has_position(row)) {
+		text_string(&r->out, ",\"pool\":");
+		text_json(&r->out, row->frame->pool.p, row->frame->pool.len);
+	} else {
+		put(r, ",\"pos\":%u", row->position);
+		if (s->tokens) {
+			text_char(&r->out, ',');
+			json_token(r, s->tokens[row->position]);
+		}
+	}
+	if (row->n_top)
+		json_tokens(r, "top", row->top, row->n_top);
+	if (row->n_target)
+		json_tokens(r, "target", row->target, row->n_target);
+	if (row->diff) {
+		put_value(r, "diff", row->diff[0].logit - row->diff[1].logit);
+		json_tokens(r, "between", row->diff, 2);
+	}
+	text_string(&r->out, "}\n");
+}
+
+static void table_token(struct report *r, uint32_t id)
+{
+	size_t len;
+	char *text = token_text_of(r->names, id, &len);
+	if (text) {
+		text_json(&r->out, text, len);
+		text_char(&r->out, ' ');
+	}
+	put(r, "#%u", id);
+	free(text);
+}
+
+static void table_tokens(struct report *r, const struct report_token *list, size_t n, bool target)
+{
+	for (size_t i = 0; i < n; i++) {
+		put(r, "%8zu %9.5f %10.4f %10.4f  ", list[i].rank, exp(list[i].logprob), list[i].logprob, list[i].logit);
+		table_token(r, list[i].id);
+		text_string(&r->out, target ? "  (target)\n" : "\n");
+	}
+}
+
+static void table_row(struct report *r, const struct report_row *row)
+{
+	const struct sample *s = row->sample;
+	if (r->table != TABLE_ROWS)
+		put(r, "%8s %9s %10s %10s  %s\n", "rank", "prob", "log prob", "logit", "token");
+	r->table = TABLE_ROWS;
+	text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
+	table_place(r, row->frame->variant, row->frame->site.p, row->frame->layer);
+	if (!has_position(row)) {
+		put(r, "  %s", row->frame->pool.p);
+	} else {
+		put(r, "  at %u  ", row->position);
+		if (s->tokens)
+			table_token(r, s->tokens[row->position]);
+	}
+	text_char(&r->out, '\n');
+	table_tokens(r, row->top, row->n_top, false);
+	table_tokens(r, row->target, row->n_target, true);
+	if (row->diff) {
+		put(r, "%8s %20s %10.4f  ", "diff", "", row->diff[0].logit - row->diff[1].logit);
+		table_token(r, row->diff[0].id);
+		text_string(&r->out, " - ");
+		table_token(r, row->diff[1].id);
+		text_char(&r->out, '\n');
+	}
+}
+
+int report_row(struct report *r, const struct report_row *row, struct error *e)
+{
+	if (r->json)
+		json_row(r, row);
+	else
+		table_row(r, row);
+	return status_of(r, e);
+}
+
+/* -------- sums */
+
+static void json_nll(struct report *r, const struct tally *t, const struct sample *s, uint64_t n, double nll)
+{
+	text_char(&r->out, '{');
+	if (s)
+		json_id(r, s);
+	else
+		text_string(&r->out, "\"total\":true");
+	if (t)
+		json_place(r, t->variant, t->site, t->layer);
+	text_string(&r->out, ",\"tokens\":");
+	text_uint(&r->out, n);
+	put_value(r, "nll", nll);
+	put_value(r, "ppl", n ? exp(nll / (double)n) : NAN);
+	text_string(&r->out, "}\n");
+}
+
+static void table_nll(struct report *r, const struct tally *t, const struct sample *s, uint64_t n, double nll)
+{
+	if (r->table != TABLE_NLL)
+		put(r, "%10s %16s %16s  %s\n", "tokens", "nll", "ppl", "sample");
+	r->table = TABLE_NLL;
+	put(r, "%10llu %16.6f ", (unsigned long long)n, nll);
+	if (n)
+		put(r, "%16.6f  ", exp(nll / (double)n));
+	else
+		put(r, "%16s  ", "-");
+	if (s)
+		text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
+	else
+		text_string(&r->out, "total");
+	if (t)
+		table_place(r, t->variant, t->site, t->layer);
+	text_char(&r->out, '\n');
+}
+
+int report_nll(struct report *r, const struct tally *t, const struct sample *s, struct error *e)
+{
+	static const struct tally_sum none;
+	const struct tally_sum *sum = !t ? &none : s ? &t->sample : &t->total;
+	double nll = tally_value(sum);
+	if (r->json)
+		json_nll(r, t, s, sum->n, nll);
+	else
+		table_nll(r, t, s, sum->n, nll);
+	return status_of(r, e);
+}
+
+/* -------- the end */
+
+int report_finish(struct report *r, struct error *e)
+{
+	int status = text_out_finish(&r->out, e);
+	free(r);
+	return status;
+}
+
+void report_abort(struct report *r)
+{
+	if (!r)
+		return;
+	text_out_abort(&r->out);
+	free(r);
+}

@@ -1,0 +1,158 @@
+#include "token_text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "option.h"
+#include "tokenizer.h"
+#include "wire.h"
+
+struct token_text {
+	struct tokenizer *tokenizer;    /* NULL: none */
+	struct tokenizer_scratch *scratch; /* once a text was looked for */
+	struct tokenizer_ids ids;
+	size_t vocab;
+	struct error trouble;
+};
+
+struct token_text *token_text_open(const char *dir, size_t vocab)
+{
+	struct token_text *t = mem_zero(1, sizeof *t);
+	char *path = mem_format("%s/tokenizer.json", dir);
+	t->vocab = vocab;
+	if (access(path, F_OK) == 0 && tokenizer_open(path, &t->tokenizer, &t->trouble) < 0)
+		t->tokenizer = NULL;
+	free(path);
+	return t;
+}
+
+void token_text_close(struct token_text *t)
+{
+	if (!t)
+		return;
+	tokenizer_ids_release(&t->ids);
+	if (t->scratch)
+		tokenizer_scratch_close(t->scratch);
+	tokenizer_close(t->tokenizer);
+	free(t);
+}
+
+const char *token_text_trouble(const struct token_text *t)
+{
+	return *t->trouble.text ? t->trouble.text : NULL;
+}
+
+char *token_text_of(const struct token_text *t, uint32_t id, size_t *len)
+{
+	/* A decoder may drop the space at the beginning of a text, so the second of two is asked for. */
+	const uint32_t twice[] = { id, id };
+	struct error ignored;
+	char *one, *two;
+	size_t one_len, two_len;
+	if (!t->tokenizer || tokenizer_decode(t->tokenizer, twice, 1, 0, &one, &one_len, &ignored) < 0)
+		return NULL;
+	*len = one_len;
+	if (tokenizer_decode(t->tokenizer, twice, 2, 0, &two, &two_len, &ignored) < 0)
+		return one;
+	if (two_len > one_len && memcmp(one, two, one_len) == 0) {
+		*len = two_len - one_len;
+		memmove(one = mem_resize(one, *len + 1, 1), two + one_len, *len + 1);
+	}
+	free(two);
+	return one;
+}
+
+int token_text_find(struct token_text *t, const char *text, size_t len, uint32_t *id, struct error *e)
+{
+	int shown = len < 200 ? (int)len : 200;
+	if (!t->tokenizer)
+		return error_set(e, "'%.*s': %s, so give tokens as #ID", shown, text,
+		                 *t->trouble.text ? t->trouble.text : "the model has no tokenizer.json");
+	if (!t->scratch)
+		t->scratch = tokenizer_scratch_open(t->tokenizer);
+	if (tokenizer_encode(t->tokenizer, t->scratch, text, len, TOKENIZER_NO_SPECIAL, &t->ids, e) < 0)
+		return error_in(e, "'%.*s'", shown, text);
+	*id = t->ids.n == 1 ? t->ids.id[0] : tokenizer_find(t->tokenizer, text, len);
+	if (*id == TOKENIZER_NO_ID)
+		return error_set(e, "'%.*s': is %zu tokens where one is due; give a text that is one (tok shows which), or #ID", shown,
+		                 text, t->ids.n);
+	return 0;
+}
+
+static int check_id(const struct token_text *t, uint64_t id, struct error *e)
+{
+	if (id >= t->vocab)
+		return error_set(e, "#%llu: the model's vocabulary is %zu", (unsigned long long)id, t->vocab);
+	return 0;
+}
+
+static int read_one(struct token_text *t, const char *text, uint32_t *id, struct error *e)
+{
+	if (strcmp(text, "@") == 0) {
+		*id = TOKEN_OWN;
+		return 0;
+	}
+	if (text[0] == '#' && text[1] && text[1 + strspn(text + 1, "0123456789")] == 0) {
+		/* More than ten digits are above any vocabulary. */
+		uint64_t number = strlen(text) > 11 ? UINT64_MAX : strtoull(text + 1, NULL, 10);
+		*id = (uint32_t)number;
+		return check_id(t, number, e);
+	}
+	if (token_text_find(t, text, strlen(text), id, e) < 0)
+		return -1;
+	return check_id(t, *id, e);
+}
+
+int token_text_list(struct token_text *t, const char *list, uint32_t **ids, size_t *n, struct error *e)
+{
+	char **item = option_split(list, ',', n);
+	int status = 0;
+	*ids = mem_zero(*n, sizeof **ids);
+	for (size_t i = 0; i < *n && status == 0; i++)
+		status = read_one(t, item[i], &(*ids)[i], e);
+	free(item);
+	if (status == 0)
+		return 0;
+	free(*ids);
+	*ids = NULL;
+	return -1;
+}
+
+/* The value under a key of the sample's further pairs.  1 or 0. */
+static int find_extra(const struct sample *s, const char *key, struct wire_cursor *value)
+{
+	struct wire_cursor c = { (const uint8_t *)s->extra, s->extra_len };
+	struct wire_value name;
+	for (size_t i = 0; i < s->n_extra; i++) {
+		const char *p;
+		size_t len;
+		if (wire_next(&c, &name) < 0)
+			return 0;
+		*value = c;
+		if (wire_skip(&c, &p, &len) < 0)
+			return 0;
+		if (name.type == WIRE_STR && name.len == strlen(key) && memcmp(name.p, key, name.len) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+int token_text_own(struct token_text *t, const struct sample *s, const char *key, uint32_t *id, struct error *e)
+{
+	struct wire_cursor c;
+	struct wire_value v;
+	const char *name = s->id.p ? s->id.p : "";
+	if (!find_extra(s, key, &c) || wire_next(&c, &v) < 0 || v.type == WIRE_NIL)
+		return 0;
+	if (v.type == WIRE_ARRAY && v.n == 1 && wire_next(&c, &v) < 0)
+		return 0;
+	if (v.type != WIRE_STR && v.type != WIRE_UINT)
+		return error_set(e, "sample '%s': its %s is %s; a token's text or id is due", name, key, wire_type_name(v.type));
+	*id = (uint32_t)v.number;
+	int status = v.type == WIRE_STR ? token_text_find(t, v.p, v.len, id, e) : 0;
+	if (status == 0)
+		status = check_id(t, v.type == WIRE_STR ? *id : v.number, e);
+	return status < 0 ? error_in(e, "sample '%s': %s", name, key) : 1;
+}

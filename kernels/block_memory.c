@@ -1,0 +1,115 @@
+#include "block_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+size_t q_width(const struct model *m)
+{
+	return m->n_heads * m->head_width;
+}
+
+size_t kv_width(const struct model *m)
+{
+	return m->n_kv_heads * m->head_width;
+}
+
+static void widths(const struct model *m, const bool wanted[SITE_COUNT], size_t width[BUFFER_COUNT])
+{
+	memset(width, 0, BUFFER_COUNT * sizeof *width);
+	if (wanted[SITE_ATTN_NORM] || wanted[SITE_MLP_NORM])
+		width[BUFFER_NORM] = m->width;
+	width[BUFFER_QKV] = q_width(m) + 2 * kv_width(m);
+	width[BUFFER_PROJ] = width[BUFFER_DOWN] = m->width;
+	width[BUFFER_GATE_UP] = m->gated ? 2 * m->inner : m->inner;
+	if (wanted[SITE_MLP_ACT])
+		width[BUFFER_ACT] = m->inner;
+	width[BUFFER_ROUTER] = m->n_experts;
+}
+
+/* Operands are planned in the widest type that the device has: layers of one model may differ. */
+static size_t operand_len(const struct ops *ops, struct device *d, size_t n, size_t k)
+{
+	size_t wide = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_F32));
+	size_t narrow = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_BF16));
+	return wide > narrow ? wide : narrow;
+}
+
+/* Gives out memory, or with at == NULL only counts. */
+struct taker {
+	char *at;
+	size_t len;
+};
+
+static void *take(struct taker *t, size_t len)
+{
+	size_t rounded = (len + 63) / 64 * 64;
+	void *p = t->at && len ? t->at + t->len : NULL;
+	t->len += rounded;
+	return p;
+}
+
+static void take_tile(struct taker *t, struct tile_memory *tile, const struct ops *ops, struct device *d,
+                      const struct model *m, const bool wanted[SITE_COUNT])
+{
+	size_t width[BUFFER_COUNT], n = ops->row_tile;
+	widths(m, wanted, width);
+	for (int i = 0; i < BUFFER_COUNT; i++)
+		tile->buffer[i] = take(t, n * width[i] * dtype_size(ops->work));
+	tile->norm_operand = take(t, operand_len(ops, d, n, m->width));
+	tile->act_operand = take(t, operand_len(ops, d, n, m->inner));
+}
+
+static void take_batch(struct taker *t, struct block_memory *b, const struct ops *ops, struct device *d,
+                       const struct model *m, size_t n_rows, const bool wanted[SITE_COUNT])
+{
+	size_t element = dtype_size(ops->work);
+	b->q = take(t, n_rows * q_width(m) * element);
+	b->ctx = take(t, wanted[SITE_ATTN_CTX] ? n_rows * q_width(m) * element : 0);
+	b->ctx_operand = take(t, operand_len(ops, d, n_rows, q_width(m)));
+	b->mlp_operand = take(t, m->n_experts ? operand_len(ops, d, n_rows, m->width) : 0);
+	b->k = take(t, n_rows * kv_width(m) * element);
+	b->v = take(t, n_rows * kv_width(m) * element);
+}
+
+size_t block_tile_len(const struct ops *ops, struct device *d, const struct model *m, const bool wanted[SITE_COUNT])
+{
+	struct taker t = { 0 };
+	struct tile_memory tile;
+	take_tile(&t, &tile, ops, d, m, wanted);
+	return t.len;
+}
+
+size_t block_batch_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_rows,
+                       const bool wanted[SITE_COUNT])
+{
+	struct taker t = { 0 };
+	struct block_memory b;
+	take_batch(&t, &b, ops, d, m, n_rows, wanted);
+	return t.len;
+}
+
+int block_memory_take(struct block_memory *b, const struct ops *ops, struct device *d, const struct model *m,
+                      size_t n_tiles, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e)
+{
+	size_t len = n_tiles * block_tile_len(ops, d, m, wanted) + block_batch_len(ops, d, m, max_rows, wanted);
+	*b = (struct block_memory){ .n_tiles = n_tiles };
+	b->all = mem_try(len, "a batch", e);
+	if (!b->all)
+		return -1;
+	struct taker t = { b->all, 0 };
+	b->tiles = mem_zero(n_tiles, sizeof *b->tiles);
+	widths(m, wanted, b->width);
+	take_batch(&t, b, ops, d, m, max_rows, wanted);
+	for (size_t i = 0; i < n_tiles; i++)
+		take_tile(&t, &b->tiles[i], ops, d, m, wanted);
+	return 0;
+}
+
+void block_memory_release(struct block_memory *b)
+{
+	free(b->all);
+	free(b->tiles);
+	*b = (struct block_memory){ 0 };
+}

@@ -1,0 +1,266 @@
+#include "head.h"
+
+#include <stdlib.h>
+
+#include "memory.h"
+
+/* Frames whose rows wait for a tile to fill: no more than this many bytes of their samples' metas. */
+#define WAITING_LEN ((size_t)32 << 20)
+
+/* A frame, from the time its wanted rows were gathered until they were read. */
+struct waiting {
+	struct frame *f;        /* without rows */
+	size_t row, sample;     /* the next row to be passed, the next sample to be ended */
+	size_t sample_row;      /* that sample's first row */
+	struct waiting *next;
+};
+
+struct head {
+	const struct ops *ops;
+	struct device *device;
+	const struct model *m;
+	struct workers *workers;
+	const struct layer *after;
+	const struct head_reader *reader;
+	size_t tile;
+	struct rows x, normed, logits;  /* (tile, H), (tile, H), (tile, V); n: rows gathered */
+	struct operand operand;
+	struct head_row *row;           /* (tile) */
+	size_t *frame_row;              /* (tile): where in its frame the row is */
+	size_t taken;                   /* rows of the tile that have been read */
+	struct waiting *first, **end;
+	size_t waiting_len;
+};
+
+static void *row_of(const struct head *h, const struct rows *r, size_t i)
+{
+	return (char *)r->p + i * r->stride * dtype_size(h->ops->work);
+}
+
+static int take_rows(struct head *h, struct rows *r, size_t width, const char *what, struct error *e)
+{
+	size_t len;
+	if (__builtin_mul_overflow(h->tile * dtype_size(h->ops->work), width, &len))
+		return error_set(e, "%s: rows of %zu values don't fit in memory", h->m->name, width);
+	*r = (struct rows){ mem_try(len, what, e), 0, width, width };
+	return r->p ? 0 : -1;
+}
+
+static int take_memory(struct head *h, bool logits, struct error *e)
+{
+	size_t width = h->m->width;
+	if (take_rows(h, &h->x, width, "rows of the stream", e) < 0 ||
+	    take_rows(h, &h->normed, width, "normed rows", e) < 0)
+		return -1;
+	if (!logits)
+		return 0;
+	const struct weight *w = &h->after->head;
+	h->operand = (struct operand){ .k = w->k, .dtype = w->dtype };
+	h->operand.p = mem_try(h->ops->operand_len(h->device, h->tile, w->k, w->dtype), "normed rows", e);
+	return h->operand.p ? take_rows(h, &h->logits, w->n, "logits", e) : -1;
+}
+
+struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
+                       const struct layer *after, bool logits, const struct head_reader *reader, struct error *e)
+{
+	struct head *h = mem_zero(1, sizeof *h);
+	h->ops = ops;
+	h->device = d;
+	h->m = m;
+	h->workers = w;
+	h->after = after;
+	h->reader = reader;
+	h->tile = ops->expert_tile;
+	h->row = mem_zero(h->tile, sizeof *h->row);
+	h->frame_row = mem_zero(h->tile, sizeof *h->frame_row);
+	h->end = &h->first;
+	if (take_memory(h, logits, e) == 0)
+		return h;
+	head_close(h);
+	return NULL;
+}
+
+/* -------- a tile */
+
+static void reduce_row(void *argument, size_t i, size_t slot)
+{
+	const struct head *h = argument;
+	struct rows logits = { row_of(h, &h->logits, i), 1, h->logits.width, h->logits.stride };
+	(void)slot;
+	if (h->m->logits_softcap > 0)
+		h->ops->softcap(h->device, logits, h->m->logits_softcap);
+	h->reader->reduce(h->reader->context, i, &h->row[i], logits.p);
+}
+
+static void compute(struct head *h)
+{
+	h->normed.n = h->logits.n = h->operand.n = h->x.n;
+	h->ops->norm(h->device, h->m, &h->after->final_norm, h->m->width, h->x, h->normed, (struct operand){ 0 });
+	if (!h->logits.p)
+		return;
+	h->ops->pack(h->device, h->operand, h->normed);
+	h->ops->product(h->device, &h->operand, &h->after->head, h->logits, h->tile);
+	workers_run(h->workers, h->x.n, reduce_row, h);
+}
+
+/* -------- in the order in which it came */
+
+static int pass(struct head *h, struct waiting *w, size_t tile_row, size_t n, struct error *e)
+{
+	const struct head_reader *r = h->reader;
+	size_t first = w->row;
+	w->row += n;
+	if (!r->pass)
+		return 0;
+	return r->pass(r->context, w->f, first, n, row_of(h, &h->normed, tile_row),
+	               h->logits.p ? row_of(h, &h->logits, tile_row) : NULL, e);
+}
+
+/* Rows that nobody wants, up to row `end` of the frame: any rows of the tile stand for them. */
+static int pass_unwanted(struct head *h, struct waiting *w, size_t end, struct error *e)
+{
+	while (w->row < end) {
+		size_t n = end - w->row < h->tile ? end - w->row : h->tile;
+		if (pass(h, w, 0, n, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Ends the samples that have no row from `row` on. */
+static int end_samples(struct head *h, struct waiting *w, size_t row, struct error *e)
+{
+	for (; w->sample < w->f->n_samples; w->sample++) {
+		const struct sample *s = &w->f->samples[w->sample];
+		size_t end = w->sample_row + frame_sample_rows(w->f, s);
+		if (end > row)
+			return 0;
+		if (h->reader->sample_end(h->reader->context, w->f, s, e) < 0)
+			return -1;
+		w->sample_row = end;
+	}
+	return 0;
+}
+
+/* Consecutive rows that were wanted, from row h->taken of the tile on. */
+static int pass_wanted(struct head *h, struct waiting *w, struct error *e)
+{
+	size_t from = h->taken, n = 0;
+	while (from + n < h->x.n && h->row[from + n].frame == w->f && h->frame_row[from + n] == w->row + n)
+		n++;
+	if (pass(h, w, from, n, e) < 0)
+		return -1;
+	for (; h->taken < from + n; h->taken++)
+		if (end_samples(h, w, h->frame_row[h->taken], e) < 0 ||
+		    h->reader->take(h->reader->context, h->taken, &h->row[h->taken], e) < 0)
+			return -1;
+	return 0;
+}
+
+/* What the tile has of one frame; `all`: the frame has no further rows to come. */
+static int read_frame(struct head *h, struct waiting *w, bool all, struct error *e)
+{
+	while (h->taken < h->x.n && h->row[h->taken].frame == w->f)
+		if (pass_unwanted(h, w, h->frame_row[h->taken], e) < 0 || pass_wanted(h, w, e) < 0)
+			return -1;
+	if (!all)
+		return 0;
+	size_t total = frame_n_rows(w->f);
+	int status = total ? pass_unwanted(h, w, total, e) : pass(h, w, 0, 0, e);
+	return status < 0 ? -1 : end_samples(h, w, total, e);
+}
+
+static void forget(struct head *h)
+{
+	struct waiting *w = h->first;
+	h->first = w->next;
+	if (!h->first)
+		h->end = &h->first;
+	frame_free(w->f);
+	free(w);
+}
+
+/* Computes the rows gathered and reads them; the last frame stays if more of its rows are to be gathered. */
+static int flush(struct head *h, bool last_is_whole, struct error *e)
+{
+	int status = 0;
+	if (h->x.n)
+		compute(h);
+	h->taken = 0;
+	while (h->first && status == 0) {
+		bool all = h->first->next || last_is_whole;
+		status = read_frame(h, h->first, all, e);
+		if (!all)
+			break;
+		forget(h);
+	}
+	h->x.n = 0;
+	h->waiting_len = 0;
+	return status;
+}
+
+/* -------- gathering */
+
+static int gather(struct head *h, const struct frame *f, const struct sample *s, uint32_t position, size_t frame_row,
+                  const void *from, struct error *e)
+{
+	if (h->x.n == h->tile && flush(h, false, e) < 0)
+		return -1;
+	size_t i = h->x.n++;
+	struct rows to = { row_of(h, &h->x, i), 1, h->x.width, h->x.stride };
+	h->ops->load(h->device, to, from, f->dtype);
+	h->row[i] = (struct head_row){ f, s, position };
+	h->frame_row[i] = frame_row;
+	return 0;
+}
+
+static size_t meta_len(const struct frame *f)
+{
+	size_t len = sizeof *f;
+	for (size_t i = 0; i < f->n_samples; i++)
+		len += sizeof *f->samples + f->samples[i].extra_len +
+		       (f->samples[i].tokens ? f->samples[i].len * sizeof(uint32_t) : 0);
+	return len;
+}
+
+int head_add(struct head *h, const struct frame *f, const void *rows, struct error *e)
+{
+	const struct head_reader *r = h->reader;
+	const char *from = rows;
+	size_t row_len = h->m->width * dtype_size(f->dtype), row = 0;
+	struct waiting *w = mem_zero(1, sizeof *w);
+	w->f = frame_like(f);
+	*h->end = w;
+	h->end = &w->next;
+	h->waiting_len += meta_len(f);
+	for (size_t i = 0; i < w->f->n_samples; i++) {
+		const struct sample *s = &w->f->samples[i];
+		size_t n = frame_sample_rows(w->f, s);
+		for (size_t k = 0; k < n; k++, row++, from += row_len) {
+			uint32_t position = s->first + (uint32_t)k;
+			if (r->wants(r->context, w->f, s, position) && gather(h, w->f, s, position, row, from, e) < 0)
+				return -1;
+		}
+	}
+	return h->waiting_len > WAITING_LEN ? flush(h, true, e) : 0;
+}
+
+int head_end(struct head *h, struct error *e)
+{
+	return flush(h, true, e);
+}
+
+void head_close(struct head *h)
+{
+	if (!h)
+		return;
+	while (h->first)
+		forget(h);
+	free(h->x.p);
+	free(h->normed.p);
+	free(h->logits.p);
+	free(h->operand.p);
+	free(h->row);
+	free(h->frame_row);
+	free(h);
+}

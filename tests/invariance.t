@@ -1,0 +1,96 @@
+#!/bin/sh
+# The same rows give the same bits: whatever the batch, threads, shards, pipes, memory, held layers, order and taps.
+. "$(dirname "$0")/lib.sh"
+need_python
+cd "$TMP" || exit
+
+# Rows of a stream as one line a sample and site, in an order of their own.
+rows()
+{
+	tcat --tsv "$1" | LC_ALL=C sort
+}
+
+same_rows()
+{
+	rows "$1" >a.rows
+	rows "$2" >b.rows
+	test -s a.rows && cmp a.rows b.rows
+}
+
+# Ids of many lengths: one token, more than a tile of 512 rows, more than a batch of 4096, none.
+awk -v vocab="${VOCAB:-190}" 'BEGIN {
+	srand(7)
+	split("1 700 2 33 0 128 5 61 17 300 1 90", len, " ")
+	for (i = 1; i in len; i++) {
+		printf "{\"id\":\"s%d\",\"input_ids\":[", i
+		for (j = 0; j < len[i]; j++)
+			printf "%s%d", j ? "," : "", int(rand() * vocab)
+		print "]}"
+	}
+}' >ids.jsonl
+ok "tok -f ids" tok -f ids -o ids.tms ids.jsonl
+
+taps=resid_post,attn_norm,q_rot,attn_ctx,mlp_out
+
+# one NAME MODEL [LAYER-RUN OPTIONS] <resid: NAME.tms and NAME.taps
+one()
+{
+	one_name=$1
+	one_model=$2
+	shift 2
+	layer-run -m "$one_model" --tap "$taps=$one_name.taps" -o "$one_name.tms" "$@"
+}
+
+for name in llama-bf16 gemma2-bf16 qwen3-moe-bf16 llama-f32
+do
+	model=$TESTS/data/models/$name
+	embed -m "$model" -o in.tms ids.tms
+	ok "$name: runs" one base "$model" in.tms
+
+	for options in "-j 1" "-j 2" "-j 3" "--ram 0" "--ram 100K" "--hold 2" "--hold 100"
+	do
+		# shellcheck disable=SC2086
+		ok "$name: $options" one other "$model" $options in.tms
+		ok "$name: $options: the stream's bytes" cmp base.tms other.tms
+		ok "$name: $options: the taps' bytes" cmp base.taps other.taps
+	done
+
+	for n in 1 1000
+	do
+		"$PYTHON" "$TESTS/reframe.py" $n <ids.tms | embed -m "$model" >reframed.tms
+		ok "$name: frames of $n samples" one other "$model" reframed.tms
+		ok "$name: frames of $n samples: rows" same_rows base.tms other.tms
+		ok "$name: frames of $n samples: taps" same_rows base.taps other.taps
+	done
+
+	"$PYTHON" "$TESTS/reframe.py" 3 5 <ids.tms | embed -m "$model" >shuffled.tms
+	ok "$name: another order" one other "$model" shuffled.tms
+	ok "$name: another order: rows" same_rows base.tms other.tms
+	ok "$name: another order: taps" same_rows base.taps other.taps
+
+	tcat --split 3 -o 'shard-%d.tms' in.tms
+	for i in 0 1 2
+	do
+		one "out-$i" "$model" "shard-$i.tms"
+	done
+	ok "$name: shards merge" tcat --merge -o merged.tms out-0.tms out-1.tms out-2.tms
+	ok "$name: shards: rows" same_rows base.tms merged.tms
+	ok "$name: shards' taps merge" tcat --merge -o merged.taps out-0.taps out-1.taps out-2.taps
+	ok "$name: shards: taps" same_rows base.taps merged.taps
+
+	layer-run -m "$model" --to 1 in.tms | layer-run -m "$model" >piped.tms
+	ok "$name: a pipe of two: the stream's bytes" cmp base.tms piped.tms
+
+	ok "$name: without taps" layer-run -m "$model" -o other.tms in.tms
+	ok "$name: without taps: the stream's bytes" cmp base.tms other.tms
+	ok "$name: every site tapped" layer-run -m "$model" -o other.tms --tap "resid_pre,attn_norm,q,k,v,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_out,resid_post=all.taps" in.tms
+	ok "$name: every site tapped: the stream's bytes" cmp base.tms other.tms
+	ok "$name: a tap by itself" layer-run -m "$model" -n --tap attn_ctx=alone.taps in.tms
+	ok "$name: a tap by itself: the same rows" sh -c 'tcat --select attn_ctx all.taps | tcat --tsv | cmp - alone.tsv' \
+		"$(tcat --tsv alone.taps >alone.tsv)"
+	ok "$name: a tap pools as pool does" sh -c "
+		layer-run -m '$model' -n --tap resid_post/mean=pooled.tms in.tms &&
+		tcat --select resid_post base.taps | pool --mean | tcat --tsv >a.tsv &&
+		tcat --tsv pooled.tms | cmp - a.tsv"
+done
+done_testing
