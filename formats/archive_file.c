@@ -1,16 +1,14 @@
 #include "archive_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "io.h"
 #include "memory.h"
 #include "unicode.h"
 
@@ -20,7 +18,9 @@ struct archive_file {
 	struct archive *archive;
 	char *name;   /* for messages */
 	char *member; /* the present one */
-	int fd;       /* -1: none that is ours */
+	int fd;       /* -1: none */
+	bool begun;   /* some header was asked for */
+	bool empty;   /* a file of no bytes: one member of none */
 };
 
 static int trouble(struct archive_file *f, struct error *e)
@@ -64,26 +64,17 @@ static struct archive_file *new_file(const char *name, struct error *e)
 
 static int open_path(struct archive_file *f, const char *path, struct error *e)
 {
-	struct stat st;
-	bool standard = strcmp(path, "-") == 0;
-	if (!standard) {
-		f->fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (f->fd < 0)
-			return error_errno(e, "%s", f->name);
-	}
-	int fd = standard ? STDIN_FILENO : f->fd;
-	if (fstat(fd, &st) < 0)
-		return error_errno(e, "%s", f->name);
-	if (S_ISDIR(st.st_mode))
-		return error_set(e, "%s: is a directory; name the files in it", f->name);
-	if (archive_read_open_fd(f->archive, fd, BLOCK) != ARCHIVE_OK)
+	f->fd = io_open_input(path, e);
+	if (f->fd < 0)
+		return -1;
+	if (archive_read_open_fd(f->archive, f->fd, BLOCK) != ARCHIVE_OK)
 		return trouble(f, e);
 	return 0;
 }
 
 int archive_file_open(const char *path, struct archive_file **out, struct error *e)
 {
-	struct archive_file *f = new_file(strcmp(path, "-") == 0 ? "standard input" : path, e);
+	struct archive_file *f = new_file(io_input_name(path), e);
 	if (f == NULL)
 		return -1;
 	if (open_path(f, path, e) < 0) {
@@ -126,14 +117,17 @@ int archive_file_next(struct archive_file *f, const char **member, struct error 
 		struct archive_entry *entry;
 		free(f->member);
 		f->member = NULL;
-		int rc = archive_read_next_header(f->archive, &entry);
+		int rc = f->empty ? ARCHIVE_EOF : archive_read_next_header(f->archive, &entry);
+		f->empty = !f->begun && rc == ARCHIVE_EOF &&
+			   archive_format(f->archive) == ARCHIVE_FORMAT_EMPTY;
+		f->begun = true;
+		*member = NULL;
 		if (rc == ARCHIVE_EOF)
-			return 0;
+			return f->empty;
 		if (rc == ARCHIVE_RETRY)
 			continue;
 		if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
 			return trouble(f, e);
-		*member = NULL;
 		if (archive_format(f->archive) == ARCHIVE_FORMAT_RAW)
 			return 1;
 		if (archive_entry_filetype(entry) != AE_IFREG ||
@@ -151,6 +145,8 @@ int archive_file_next(struct archive_file *f, const char **member, struct error 
 ssize_t archive_file_read(struct archive_file *f, void *to, size_t n, struct error *e)
 {
 	la_ssize_t got;
+	if (f->empty)
+		return 0;
 	do
 		got = archive_read_data(f->archive, to, n);
 	while (got == ARCHIVE_RETRY);

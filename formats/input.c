@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "archive_file.h"
+#include "io.h"
 #include "memory.h"
 #include "unicode.h"
 
@@ -80,7 +81,7 @@ void input_close(struct input *in)
 /* Where this sample or mistake is: file, member, line. */
 static const char *set_where(struct input *in)
 {
-	const char *file = strcmp(in->path, "-") == 0 ? "standard input" : in->path;
+	const char *file = io_input_name(in->path);
 	const char *member = in->member;
 	free(in->where);
 	if (in->format == INPUT_DOC)
@@ -186,6 +187,7 @@ static int next_line(struct input *in, char **line, size_t *len, struct error *e
 			*line = from;
 			*len = end != NULL ? (size_t)(end - from) : there;
 			in->start += *len + (end != NULL);
+			from[*len] = '\0';
 			in->line++;
 			return 1;
 		}
@@ -292,16 +294,28 @@ static int number_sample(struct input *in, const char *line, size_t len, struct 
 	return 0;
 }
 
-/* What the first line of a member says it is. */
-static enum input_format format_by_line(struct input *in, const char *line, size_t len)
+/* What the first line of a member says it is.  A brace that opens no object is a mistake to be told,
+ * not a text to be taken. */
+static int format_by_line(struct input *in, const char *line, size_t len, struct error *e)
 {
 	struct jsonl_line j;
-	struct error ignored;
-	if (jsonl_read(in->jsonl, line, len, in->o.field, &j, &ignored) < 0)
-		return INPUT_TEXT;
-	if (j.text.text != NULL)
-		return INPUT_JSONL;
-	return j.has_ids ? INPUT_IDS : INPUT_TEXT;
+	size_t i = 0;
+	in->format = INPUT_TEXT;
+	while (i < len && memchr(" \t\r", line[i], 3) != NULL)
+		i++;
+	if (i == len || line[i] != '{')
+		return 0;
+	if (jsonl_read(in->jsonl, line, len, in->o.field, &j, e) < 0) {
+		error_in(e, "%s", set_where(in));
+	} else if (j.text.text != NULL || j.has_ids) {
+		in->format = j.text.text != NULL ? INPUT_JSONL : INPUT_IDS;
+		return 0;
+	} else {
+		error_set(e, "%s: an object without '%s'; --field names the member with the text",
+			  set_where(in), in->o.field);
+	}
+	struct error why = *e;
+	return error_set(e, "%.900s (-f text takes lines as they are)", why.text);
 }
 
 /* One line; 0 where it holds no sample. */
@@ -313,8 +327,8 @@ static int line_sample(struct input *in, char *line, size_t len, struct input_sa
 				 INPUT_MOST_BYTES);
 	if (check_text(in, line, len, e) < 0)
 		return -1;
-	if (in->format == INPUT_AUTO)
-		in->format = format_by_line(in, line, len);
+	if (in->format == INPUT_AUTO && format_by_line(in, line, len, e) < 0)
+		return -1;
 	if (in->format == INPUT_TEXT) {
 		start_sample(in, out);
 		out->text = (struct jsonl_string){ line, len };

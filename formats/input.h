@@ -13,7 +13,8 @@
  *   doc    every file or member is one text; its path is the id.
  *   auto   for each file or member: by the end of its name, .jsonl and .ndjson are jsonl, .ids is
  *          ids, .txt is text (after .gz, .bz2, .xz, .zst or .lz4 is taken off); else by its first
- *          line: an object with `field` is jsonl, an object with input_ids is ids, all else is text.
+ *          line: one that begins with a brace must be an object, and is jsonl where it has `field`,
+ *          ids where it has input_ids, an error where it has neither; all else is text.
  */
 #ifndef INPUT_H
 #define INPUT_H

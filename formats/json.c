@@ -1,16 +1,11 @@
 #include "json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
-#include "memory.h"
+#include "io.h"
 
 static const json_t *jansson(const struct json *v)
 {
@@ -50,47 +45,10 @@ struct json *json_parse(const char *text, size_t len, unsigned flags, const char
 	return (struct json *)root;
 }
 
-static char *file_bytes(int fd, const char *path, size_t *len, struct error *e)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0) {
-		error_errno(e, "%s", path);
-		return NULL;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > JSON_MAX_BYTES) {
-		error_set(e, "%s: not a regular file of at most %zu bytes", path, JSON_MAX_BYTES);
-		return NULL;
-	}
-	size_t size = (size_t)st.st_size;
-	char *text = mem_try(size + 1, path, e);
-	if (text == NULL)
-		return NULL;
-	for (*len = 0; *len < size;) {
-		ssize_t n = read(fd, text + *len, size - *len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			error_errno(e, "%s", path);
-			free(text);
-			return NULL;
-		}
-		if (n == 0)
-			break;
-		*len += (size_t)n;
-	}
-	return text;
-}
-
 struct json *json_read(const char *path, unsigned flags, struct error *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		error_errno(e, "%s", path);
-		return NULL;
-	}
-	size_t len = 0;
-	char *text = file_bytes(fd, path, &len, e);
-	close(fd);
+	size_t len;
+	char *text = io_slurp(path, JSON_MAX_BYTES, &len, e);
 	if (text == NULL)
 		return NULL;
 	struct json *root = json_parse(text, len, flags, path, e);

@@ -27,7 +27,7 @@ struct jsonl {
 	size_t n_ids, id_capacity;
 	struct jsonl_span *span;
 	size_t n_spans, span_capacity;
-	bool seen[N_MEMBERS];
+	bool seen[N_MEMBERS], has_ids;
 	const char *field;
 };
 
@@ -337,10 +337,9 @@ static int read_member(struct cursor *c, struct jsonl *j)
 	j->seen[m] = true;
 	if (m < N_STRINGS)
 		return read_scalar(c, j, (enum member)m);
-	if (accept_word(c, "null")) {
-		j->seen[m] = m != INPUT_IDS;
+	if (accept_word(c, "null"))
 		return 0;
-	}
+	j->has_ids |= m == INPUT_IDS;
 	return read_array(c, j, m == SPAN ? read_span : read_id);
 }
 
@@ -375,6 +374,7 @@ int jsonl_read(struct jsonl *j, const char *line, size_t len, const char *field,
 {
 	struct cursor c = { line, line, line + len, e };
 	j->arena_len = j->n_ids = j->n_spans = 0;
+	j->has_ids = false;
 	j->field = field;
 	memset(j->seen, 0, sizeof j->seen);
 	memset(j->string, 0, sizeof j->string);
@@ -383,7 +383,7 @@ int jsonl_read(struct jsonl *j, const char *line, size_t len, const char *field,
 	*out = (struct jsonl_line){
 		.id = string_of(j, ID), .label = string_of(j, LABEL),
 		.target = string_of(j, TARGET), .foil = string_of(j, FOIL),
-		.text = string_of(j, TEXT), .has_ids = j->seen[INPUT_IDS], .ids = j->ids,
+		.text = string_of(j, TEXT), .has_ids = j->has_ids, .ids = j->ids,
 		.n_ids = j->n_ids, .span = j->span, .n_spans = j->n_spans,
 	};
 	return 0;

@@ -206,11 +206,8 @@ static int replace(const struct step *s, struct pattern_scratch *scratch, const 
 
 static void prepend(const struct step *s, const struct slice *in, struct buffer *out)
 {
-	if (in->len > 0) {
-		struct origin from = slice_origin(in, 0, 1);
-		from.to = from.from;
-		buffer_put(out, s->text, s->len, from);
-	}
+	if (in->len > 0)
+		buffer_put(out, s->text, s->len, slice_origin(in, 0, 1));
 	buffer_copy(out, in, 0, in->len);
 }
 

@@ -336,19 +336,12 @@ static int run_cut(const struct run *r, size_t k, const struct slice *in)
 	return flush(&c);
 }
 
-static struct origin nothing_before(const struct slice *in)
-{
-	struct origin from = slice_origin(in, 0, 1);
-	from.to = from.from;
-	return from;
-}
-
 static void rewrite_meta(const struct stage *s, const struct slice *in, struct buffer *b)
 {
 	bool there = in->text[0] == ' ' ||
 		     (in->len >= s->meta_len && memcmp(in->text, s->meta, s->meta_len) == 0);
 	if (!there && (s->scheme == ALWAYS || (s->scheme == FIRST && in->first)))
-		buffer_put(b, s->meta, s->meta_len, nothing_before(in));
+		buffer_put(b, s->meta, s->meta_len, slice_origin(in, 0, 1));
 	size_t done = 0;
 	const char *space;
 	while ((space = memchr(in->text + done, ' ', in->len - done)) != NULL) {
@@ -391,7 +384,7 @@ static int run_stage(const struct run *r, size_t k, const struct slice *in)
 		if (in->text[0] == ' ')
 			return run_stage(r, k + 1, in);
 		buffer_reset(b, r->mapped);
-		buffer_put(b, " ", 1, nothing_before(in));
+		buffer_put(b, " ", 1, slice_origin(in, 0, 1));
 		buffer_copy(b, in, 0, in->len);
 		break;
 	case META:

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "memory.h"
 #include "text_out.h"
@@ -106,7 +107,7 @@ static void json_token(struct report *r, uint32_t id)
 	free(text);
 }
 
-static void json_tokens(struct report *r, const char *name, const struct report_token *list, size_t n)
+static void json_tokens(struct report *r, const char *name, const struct token_value *list, size_t n)
 {
 	put(r, ",\"%s\":[", name);
 	for (size_t i = 0; i < n; i++) {
@@ -163,7 +164,7 @@ static void table_token(struct report *r, uint32_t id)
 	free(text);
 }
 
-static void table_tokens(struct report *r, const struct report_token *list, size_t n, bool target)
+static void table_tokens(struct report *r, const struct token_value *list, size_t n, bool target)
 {
 	for (size_t i = 0; i < n; i++) {
 		put(r, "%8zu %9.5f %10.4f %10.4f  ", list[i].rank, exp(list[i].logprob), list[i].logprob, list[i].logit);

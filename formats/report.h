@@ -12,19 +12,14 @@
 #include "tally.h"
 #include "tms.h"
 #include "token_text.h"
-
-struct report_token {
-	uint32_t id;
-	double logit, logprob;  /* logprob in nats */
-	size_t rank;            /* from 1 */
-};
+#include "token_value.h"
 
 /* One row. */
 struct report_row {
 	const struct frame *frame;
 	const struct sample *sample;
 	uint32_t position;
-	const struct report_token *top, *target, *diff; /* (n_top), (n_target), (2) or NULL: logit of the first less the second's */
+	const struct token_value *top, *target, *diff; /* (n_top), (n_target), (2) or NULL: logit of the first less the second's */
 	size_t n_top, n_target;
 };
 

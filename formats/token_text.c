@@ -1,5 +1,6 @@
 #include "token_text.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 
 struct token_text {
 	struct tokenizer *tokenizer;    /* NULL: none */
+	pthread_mutex_t lock;           /* guards the next two */
 	struct tokenizer_scratch *scratch; /* once a text was looked for */
 	struct tokenizer_ids ids;
 	size_t vocab;
@@ -22,6 +24,7 @@ struct token_text *token_text_open(const char *dir, size_t vocab)
 	struct token_text *t = mem_zero(1, sizeof *t);
 	char *path = mem_format("%s/tokenizer.json", dir);
 	t->vocab = vocab;
+	pthread_mutex_init(&t->lock, NULL);
 	if (access(path, F_OK) == 0 && tokenizer_open(path, &t->tokenizer, &t->trouble) < 0)
 		t->tokenizer = NULL;
 	free(path);
@@ -36,6 +39,7 @@ void token_text_close(struct token_text *t)
 	if (t->scratch)
 		tokenizer_scratch_close(t->scratch);
 	tokenizer_close(t->tokenizer);
+	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
@@ -70,14 +74,18 @@ int token_text_find(struct token_text *t, const char *text, size_t len, uint32_t
 	if (!t->tokenizer)
 		return error_set(e, "'%.*s': %s, so give tokens as #ID", shown, text,
 		                 *t->trouble.text ? t->trouble.text : "the model has no tokenizer.json");
+	pthread_mutex_lock(&t->lock);
 	if (!t->scratch)
 		t->scratch = tokenizer_scratch_open(t->tokenizer);
-	if (tokenizer_encode(t->tokenizer, t->scratch, text, len, TOKENIZER_NO_SPECIAL, &t->ids, e) < 0)
+	int status = tokenizer_encode(t->tokenizer, t->scratch, text, len, TOKENIZER_NO_SPECIAL, &t->ids, e);
+	size_t n = status < 0 ? 0 : t->ids.n;
+	*id = n == 1 ? t->ids.id[0] : tokenizer_find(t->tokenizer, text, len);
+	pthread_mutex_unlock(&t->lock);
+	if (status < 0)
 		return error_in(e, "'%.*s'", shown, text);
-	*id = t->ids.n == 1 ? t->ids.id[0] : tokenizer_find(t->tokenizer, text, len);
 	if (*id == TOKENIZER_NO_ID)
 		return error_set(e, "'%.*s': is %zu tokens where one is due; give a text that is one (tok shows which), or #ID", shown,
-		                 text, t->ids.n);
+		                 text, n);
 	return 0;
 }
 
@@ -105,19 +113,31 @@ static int read_one(struct token_text *t, const char *text, uint32_t *id, struct
 	return check_id(t, *id, e);
 }
 
-int token_text_list(struct token_text *t, const char *list, uint32_t **ids, size_t *n, struct error *e)
+int token_list_open(struct token_list *l, struct token_text *t, const char *text, bool pair, struct error *e)
 {
-	char **item = option_split(list, ',', n);
+	static const char *const pair_keys[] = { "target", "foil" };
+	char **item = option_split(pair && strcmp(text, "@") == 0 ? "@,@" : text, ',', &l->n);
+	const char **keys = mem_zero(l->n, sizeof *keys);
 	int status = 0;
-	*ids = mem_zero(*n, sizeof **ids);
-	for (size_t i = 0; i < *n && status == 0; i++)
-		status = read_one(t, item[i], &(*ids)[i], e);
+	l->ids = mem_zero(l->n, sizeof *l->ids);
+	l->keys = keys;
+	if (pair && l->n != 2)
+		status = error_set(e, "'%s': names %zu tokens where two are due: A,B", text, l->n);
+	for (size_t i = 0; i < l->n && status == 0; i++) {
+		keys[i] = pair_keys[pair ? i : 0];
+		status = read_one(t, item[i], &l->ids[i], e);
+	}
 	free(item);
-	if (status == 0)
-		return 0;
-	free(*ids);
-	*ids = NULL;
-	return -1;
+	if (status < 0)
+		token_list_close(l);
+	return status;
+}
+
+void token_list_close(struct token_list *l)
+{
+	free(l->ids);
+	free((void *)l->keys);
+	*l = (struct token_list){ 0 };
 }
 
 /* The value under a key of the sample's further pairs.  1 or 0. */
@@ -139,7 +159,8 @@ static int find_extra(const struct sample *s, const char *key, struct wire_curso
 	return 0;
 }
 
-int token_text_own(struct token_text *t, const struct sample *s, const char *key, uint32_t *id, struct error *e)
+/* 1; 0: the sample has none; or -1. */
+static int own_token(struct token_text *t, const struct sample *s, const char *key, uint32_t *id, struct error *e)
 {
 	struct wire_cursor c;
 	struct wire_value v;
@@ -155,4 +176,18 @@ int token_text_own(struct token_text *t, const struct sample *s, const char *key
 	if (status == 0)
 		status = check_id(t, v.type == WIRE_STR ? *id : v.number, e);
 	return status < 0 ? error_in(e, "sample '%s': %s", name, key) : 1;
+}
+
+ptrdiff_t token_list_ids(const struct token_list *l, struct token_text *t, const struct sample *s, uint32_t *ids,
+                         struct error *e)
+{
+	ptrdiff_t n = 0;
+	for (size_t i = 0; i < l->n; i++) {
+		ids[n] = l->ids[i];
+		int found = l->ids[i] == TOKEN_OWN ? own_token(t, s, l->keys[i], &ids[n], e) : 1;
+		if (found < 0)
+			return -1;
+		n += found;
+	}
+	return n;
 }

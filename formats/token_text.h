@@ -5,6 +5,7 @@
 #ifndef TOKEN_TEXT_H
 #define TOKEN_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,7 @@
 
 #define TOKEN_OWN UINT32_MAX    /* @ in a list */
 
-struct token_text;              /* used by one thread */
+struct token_text;              /* shared by threads */
 
 /* The tokens of the model in `dir`.  Never NULL: without a tokenizer that can be read, ids have no texts. */
 struct token_text *token_text_open(const char *dir, size_t vocab);
@@ -28,11 +29,24 @@ char *token_text_of(const struct token_text *t, uint32_t id, size_t *len);
 /* The one token that a text is.  Else, by its spelling in tokenizer.json.  0 or -1. */
 int token_text_find(struct token_text *t, const char *text, size_t len, uint32_t *id, struct error *e) MUST_CHECK;
 
-/* A list as above: *ids (n), freed by the caller.  0 or -1. */
-int token_text_list(struct token_text *t, const char *list, uint32_t **ids, size_t *n, struct error *e) MUST_CHECK;
+struct token_list {
+	uint32_t *ids;          /* (n) ids or TOKEN_OWN */
+	size_t n;
+	const char *const *keys; /* (n) what a sample's own token is called at each place */
+};
 
-/* The token that a sample brings along under `key`: its text, its id, or an array with the one id.  1; 0: it has none; or -1. */
-int token_text_own(struct token_text *t, const struct sample *s, const char *key, uint32_t *id, struct error *e)
-	MUST_CHECK;
+/*
+ * Reads a list as above.  pair: two tokens, of which a sample brings along its `target` and its `foil` ("@" is short for
+ * "@,@"); else any number, and every @ is its `target`.  0 or -1.
+ */
+int token_list_open(struct token_list *l, struct token_text *t, const char *text, bool pair, struct error *e) MUST_CHECK;
+void token_list_close(struct token_list *l);
+
+/*
+ * The list's ids for a sample: ids (l->n) receives them, without those that the sample doesn't bring along.  A sample's own
+ * token is its text, its id, or an array of one id.  Their number, or -1 and e when one of them isn't one token.
+ */
+ptrdiff_t token_list_ids(const struct token_list *l, struct token_text *t, const struct sample *s, uint32_t *ids,
+                         struct error *e) MUST_CHECK;
 
 #endif

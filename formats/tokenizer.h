@@ -25,9 +25,13 @@ enum tokenizer_flags {
 	TOKENIZER_SPANS = 2,      /* encode: fill `span` too (slower) */
 };
 
-/* The characters [start, end) of the text that a token stands for. */
+/*
+ * The characters [start, end) of the text that a token stands for: all of a character that it has
+ * only some bytes of, all of a letter and its marks where a normal form changed them, the first
+ * character for a space that was put before it.  Equal for the template's tokens, which have none.
+ */
 struct tokenizer_span {
-	uint32_t start, end; /* equal where it stands for none (template tokens, added spaces) */
+	uint32_t start, end;
 };
 
 /* Zero it before the first use; the arrays are kept from text to text. */

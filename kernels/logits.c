@@ -117,46 +117,48 @@ static inline bool before(const struct logits *l, uint32_t a, uint32_t b)
 	return a < b;
 }
 
-/* ids[i], too early for its place in a heap whose top is the last of them, goes down. */
-static void sift(const struct logits *l, uint32_t *ids, size_t k, size_t i)
+/* top[i], too early for its place in a heap that has the last of them in front, goes down. */
+static void sift(const struct logits *l, struct token_value *top, size_t k, size_t i)
 {
-	uint32_t id = ids[i];
+	uint32_t id = top[i].id;
 	for (size_t child; (child = 2 * i + 1) < k; i = child) {
-		if (child + 1 < k && before(l, ids[child], ids[child + 1]))
+		if (child + 1 < k && before(l, top[child].id, top[child + 1].id))
 			child++;
-		if (!before(l, id, ids[child]))
+		if (!before(l, id, top[child].id))
 			break;
-		ids[i] = ids[child];
+		top[i].id = top[child].id;
 	}
-	ids[i] = id;
+	top[i].id = id;
 }
 
-void logits_top(const struct logits *l, size_t k, uint32_t *ids)
+void logits_top(const struct logits *l, double sum, size_t k, struct token_value *top)
 {
-	if (!k)
-		return;
 	for (size_t i = 0; i < k; i++)
-		ids[i] = (uint32_t)i;
+		top[i].id = (uint32_t)i;
 	for (size_t i = k / 2; i-- > 0;)
-		sift(l, ids, k, i);
-	for (size_t i = k; i < l->n; i++) {
-		if (!before(l, (uint32_t)i, ids[0]))
+		sift(l, top, k, i);
+	for (size_t i = k; i < l->n && k; i++) {
+		if (!before(l, (uint32_t)i, top[0].id))
 			continue;
-		ids[0] = (uint32_t)i;
-		sift(l, ids, k, 0);
+		top[0].id = (uint32_t)i;
+		sift(l, top, k, 0);
 	}
 	for (size_t left = k; left-- > 1;) {
-		uint32_t last = ids[0];
-		ids[0] = ids[left];
-		ids[left] = last;
-		sift(l, ids, left, 0);
+		uint32_t last = top[0].id;
+		top[0].id = top[left].id;
+		top[left].id = last;
+		sift(l, top, left, 0);
+	}
+	for (size_t i = 0; i < k; i++) {
+		double logit = logits_at(l, top[i].id);
+		top[i] = (struct token_value){ top[i].id, logit, logit - sum, i + 1 };
 	}
 }
 
-size_t logits_rank(const struct logits *l, size_t id)
+void logits_token(const struct logits *l, double sum, uint32_t id, struct token_value *v)
 {
-	size_t rank = 1;
+	double logit = logits_at(l, id);
+	*v = (struct token_value){ id, logit, logit - sum, 1 };
 	for (size_t i = 0; i < l->n; i++)
-		rank += before(l, (uint32_t)i, (uint32_t)id);
-	return rank;
+		v->rank += before(l, (uint32_t)i, id);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "dtype.h"
+#include "token_value.h"
 
 struct logits {
 	const void *p;          /* (n) */
@@ -25,10 +26,10 @@ double logits_at(const struct logits *l, size_t id);
  */
 double logits_sum(const struct logits *l);
 
-/* The ids of the k largest (k <= n), by falling value, ties to the lower id; a NaN is below all numbers.  k = 1: argmax. */
-void logits_top(const struct logits *l, size_t k, uint32_t *ids);
+/* What is said of one token; sum is logits_sum(l). */
+void logits_token(const struct logits *l, double sum, uint32_t id, struct token_value *v);
 
-/* The place of an id in that order, from 1. */
-size_t logits_rank(const struct logits *l, size_t id);
+/* The same of the k largest (k <= n), by falling value, ties to the lower id; a NaN is below all numbers.  k = 1: argmax. */
+void logits_top(const struct logits *l, double sum, size_t k, struct token_value *top);
 
 #endif

@@ -283,13 +283,14 @@ int meta_read_frame(const uint8_t *p, size_t len, const struct tms_header *h, st
 	if (!a.p)
 		return -1;
 	a.used = 0;
-	*f = mem_alloc(sizeof **f);
-	if (read_frame(p, len, h, &a, *f, stored, e) < 0) {
+	struct frame *read = mem_alloc(sizeof *read);
+	if (read_frame(p, len, h, &a, read, stored, e) < 0) {
 		free(a.p);
-		free(*f);
+		free(read);
 		return -1;
 	}
-	(*f)->memory = a.p;
+	read->memory = a.p;
+	*f = read;
 	return 0;
 }
 

@@ -131,12 +131,15 @@ static bool is_header(const uint8_t *p, size_t len)
 static int not_a_stream(const struct tms_reader *r, struct error *e)
 {
 	const uint8_t *p = r->source.p;
-	size_t n = r->source.len < 64 ? r->source.len : 64, printable = 0;
-	for (size_t i = 0; i < n; i++)
-		printable += (p[i] >= ' ' && p[i] != 127) || (p[i] >= '\t' && p[i] <= '\r');
+	size_t n = r->source.len < 64 ? r->source.len : 64, ascii = 0, control = 0;
+	for (size_t i = 0; i < n; i++) {
+		bool space = p[i] >= '\t' && p[i] <= '\r';
+		control += p[i] == 127 || (p[i] < ' ' && !space);
+		ascii += p[i] < 127;
+	}
 	if (!n)
 		return error_set(e, "%s: is empty, not even a header: its writer failed or never ran", r->name);
-	if (printable == n)
+	if (!control && ascii > n / 2)
 		return error_set(e, "%s: is text, not a tensor stream; tok makes one of text", r->name);
 	if (n >= 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0)
 		return error_set(e, "%s: is compressed as a whole; unpack it with zstd -dc", r->name);

@@ -124,6 +124,11 @@ def _unpack_map(data):
                            unicode_errors="surrogateescape")
 
 
+# What damaged bytes may make of the code below.
+_DAMAGE = (StreamError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+           MemoryError, msgpack.exceptions.UnpackException)
+
+
 class _Source:
     """Bytes of a file; how far it was read, and the checksum of all but the rows."""
 
@@ -206,11 +211,11 @@ class Reader:
         try:
             first = self._src.take(1)
             data = self._src.value(first)
-            if not isinstance(_unpack_map(data), dict) or b"\xa3tms" not in data[:10]:
+            self.header = _unpack_map(data)
+            if not isinstance(self.header, dict) or next(iter(self.header), None) != "tms":
                 raise ValueError
-        except (StreamError, ValueError, msgpack.exceptions.UnpackException):
+        except _DAMAGE:
             raise StreamError("%s: is not a whole tensor stream" % self.name) from None
-        self.header = _unpack_map(data)
         if self.header["tms"] != 1:
             raise StreamError("%s: version %r, where 1 is known" % (self.name, self.header["tms"]))
         if self.header.get("kind") not in KINDS:
@@ -231,7 +236,7 @@ class Reader:
             at = self._src.at
             try:
                 frame = self._next()
-            except (StreamError, ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException) as why:
+            except _DAMAGE as why:
                 raise StreamError("%s: frame %d at byte %d: %s"
                                   % (self.name, self.n_frames + 1, at, why)) from None
             if frame is None:

@@ -3,6 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 cd "$TMP" || exit
 toy=$UNIT/toy
+test -x "$toy" || {
+	echo "Bail out! $toy is not built"
+	exit 1
+}
 
 hidden() { find . -name '.*.tmp'; }
 wait_for() { i=0; until grep -q waiting "$1" 2>/dev/null || test $i -gt 200; do sleep 0.05; i=$((i + 1)); done; }

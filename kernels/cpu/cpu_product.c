@@ -106,7 +106,7 @@ static void onednn_task(void *argument, size_t i, size_t slot)
 	const struct piece p = piece_of(job, i, slot);
 	const struct weight *w = job->w;
 	const size_t panel = p.c0 / job->panel * job->panel, width = least(job->panel, w->n - panel);
-	const struct matmul_shape shape = { job->tile, width, w->k };
+	const struct matmul_shape shape = { job->tile, width, w->k, DTYPE_BF16 };
 	const size_t a_room = (job->tile * w->k * sizeof(uint16_t) + 63) / 64 * 64;
 	const size_t c_room = (job->tile * width * sizeof(float) + 63) / 64 * 64;
 	char *memory = slot_tile(job->d, slot, a_room + c_room + matmul_scratch_len(job->d->matmuls, &shape));

@@ -102,10 +102,11 @@ static void one_thread(void)
 
 static int describe_shape(struct matmuls *m, const struct matmul_shape *s, dnnl_primitive_desc_t *to)
 {
+	const dnnl_data_type_t type = s->dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
 	const dnnl_dim_t rows = (dnnl_dim_t)s->rows, n = (dnnl_dim_t)s->n, k = (dnnl_dim_t)s->k;
 	const struct matrix matrices[] = {
-		[A] = { { rows, k }, { k, 1 }, dnnl_bf16 },
-		[B] = { { k, n }, { 1, k }, dnnl_bf16 },
+		[A] = { { rows, k }, { k, 1 }, type },
+		[B] = { { k, n }, { 1, k }, type },
 		[C] = { { rows, n }, { n, 1 }, dnnl_f32 },
 	};
 	dnnl_primitive_attr_t attributes;
@@ -143,7 +144,7 @@ failed:
 
 static bool same(const struct matmul_shape *a, const struct matmul_shape *b)
 {
-	return a->rows == b->rows && a->n == b->n && a->k == b->k;
+	return a->rows == b->rows && a->n == b->n && a->k == b->k && a->dtype == b->dtype;
 }
 
 static struct matmul *find(struct matmuls *m, const struct matmul_shape *shape)
@@ -171,7 +172,7 @@ static void *or_end(void *p)
 struct matmuls *matmuls_open(struct error *e)
 {
 	struct matmuls *m = mem_zero(1, sizeof *m);
-	const struct matmul_shape any = { 512, 512, 512 };
+	const struct matmul_shape any = { 512, 512, 512, DTYPE_BF16 };
 
 	pthread_mutex_init(&m->lock, NULL);
 	if (dnnl_engine_create(&m->engine, dnnl_cpu, 0) != dnnl_success || !find(m, &any)) {
@@ -205,7 +206,7 @@ size_t matmul_scratch_len(struct matmuls *m, const struct matmul_shape *shape)
 	return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(p->description, dnnl_query_scratchpad_md, 0));
 }
 
-void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const uint16_t *a, const uint16_t *b, float *c,
+void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const void *a, const void *b, float *c,
                 void *scratch)
 {
 	static const dnnl_query_t queries[] = { dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md,

@@ -1,10 +1,10 @@
-/* bf16 products by oneDNN, whose C interface changed between releases 2 and 3: nothing outside onednn.c sees it. */
+/* Products by oneDNN, whose C interface changed between releases 2 and 3: nothing outside onednn.c sees it. */
 #ifndef ONEDNN_H
 #define ONEDNN_H
 
 #include <stddef.h>
-#include <stdint.h>
 
+#include "dtype.h"
 #include "error.h"
 
 struct matmuls;         /* those made so far, one for each shape */
@@ -16,9 +16,10 @@ void matmuls_close(struct matmuls *m);
 /* "onednn-2.6.3" */
 const char *matmuls_library(void);
 
-/* c (rows, n) = a (rows, k) b^T with b (n, k), all dense, sums in f32. */
+/* c (rows, n) = a (rows, k) b^T with b (n, k), all dense; c and the sums in f32. */
 struct matmul_shape {
 	size_t rows, n, k;
+	enum dtype dtype;       /* of a and b: bf16 or f32 */
 };
 
 /*
@@ -27,7 +28,7 @@ struct matmul_shape {
  * in memory.h.
  */
 size_t matmul_scratch_len(struct matmuls *m, const struct matmul_shape *shape);
-void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const uint16_t *a, const uint16_t *b, float *c,
+void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const void *a, const void *b, float *c,
                 void *scratch);
 
 #endif

@@ -55,9 +55,9 @@ static void test_spellings(void)
 		  "'factor':8.0,'low_freq_factor':1.0,'high_freq_factor':4.0,'original_max_position_embeddings':8192,"
 		  "'rope_theta':500000}}" },
 		{ "yarn, factor given and by the lengths",
-		  "{'model_type':'qwen3'," SIZES "'max_position_embeddings':131072,'rope_scaling':{'rope_type':'yarn',"
+		  "{'model_type':'qwen3','num_key_value_heads':2," SIZES "'max_position_embeddings':131072,'rope_scaling':{'rope_type':'yarn',"
 		  "'factor':4.0,'original_max_position_embeddings':32768}}",
-		  "{'model_type':'qwen3'," SIZES "'max_position_embeddings':131072,'rope_parameters':{'rope_type':'yarn',"
+		  "{'model_type':'qwen3','num_key_value_heads':2," SIZES "'max_position_embeddings':131072,'rope_parameters':{'rope_type':'yarn',"
 		  "'beta_fast':32,'beta_slow':null,'mscale':0,'original_max_position_embeddings':32768}}" },
 		{ "neox", "{'model_type':'gpt_neox'," SIZES "'rotary_pct':0.5,'rotary_emb_base':20000}",
 		  "{'model_type':'gpt_neox'," SIZES

@@ -1,0 +1,33 @@
+/* POOL|all: a choice of positions.  Each position that POOL is made of counts for itself; nothing is pooled. */
+#ifndef POSITIONS_H
+#define POSITIONS_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "pooling.h"
+
+struct positions {
+	bool all;
+	struct pool pool;
+};
+
+static inline MUST_CHECK int positions_parse(struct positions *p, const char *text, struct error *e)
+{
+	*p = (struct positions){ .all = strcmp(text, "all") == 0 };
+	return p->all ? 0 : pool_parse(&p->pool, text, e);
+}
+
+static inline bool positions_have(const struct positions *p, const struct sample *s, uint32_t position)
+{
+	return p->all || pool_wants(&p->pool, s, position);
+}
+
+/* -1 and e when the sample hasn't got them (pos:N beyond its end). */
+static inline MUST_CHECK int positions_check(const struct positions *p, const struct sample *s, struct error *e)
+{
+	uint32_t first, n;
+	return p->all ? 0 : pool_range(&p->pool, s, &first, &n, e);
+}
+
+#endif
