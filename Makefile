@@ -25,7 +25,7 @@ LIBRARY := $(filter-out kernels/cpu/x86%,$(LIBRARY))
 endif
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out libcommon/main.c,$(LIBRARY)))
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c)) $(BUILD)/unit/toy
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(filter-out %/driver.c,$(wildcard tests/fuzz/*.c)))
 
 # Asked once, when the first file is compiled.  msgpack-c's package has two names.
@@ -84,8 +84,8 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer
 	$(LINK) -o $@ $^ $(LIBS)
 
 # A program of main.c's and nothing else.
-UNITS += $(BUILD)/unit/toy
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
+	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIBS)
 
 fuzzers: $(FUZZERS)
@@ -100,7 +100,7 @@ JOBS = $(shell nproc 2>/dev/null || echo 2)
 SUBMAKE = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 PROVE = prove -j$(JOBS) -e ''
 TESTS = $(wildcard tests/*.t)
-UNIT_TESTS = $(filter-out $(TESTS:tests/%.t=$(BUILD)/unit/%),$(UNITS))
+UNIT_TESTS = $(filter-out $(BUILD)/unit/toy $(TESTS:tests/%.t=$(BUILD)/unit/%),$(UNITS))
 
 test: deps
 	@+$(SUBMAKE) run-tests
@@ -171,5 +171,5 @@ FORCE:
 .PHONY: all unit fuzzers test run-tests test-asan check run-check fuzz demo bench deps install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/fuzz/driver)
+-include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
 -include $(UNITS:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

@@ -342,8 +342,8 @@ bool added_next(struct added_walk *w, uint32_t *id, size_t *start, size_t *end)
 			*start = space_before(s, *start, w->done);
 		else if (t->lstrip && *start < w->done)
 			*start = w->done;
-		if (t->rstrip)
-			*end = space_after(s, *end);
+		if (t->rstrip) /* up to `done` the token before has looked already */
+			*end = *end < w->done ? w->done : space_after(s, *end);
 		*id = t->id;
 		w->done = *end;
 		return true;

@@ -21,7 +21,7 @@
 
 enum {
 	STAGING_LEN = 64 << 20,
-	/* The staging memory holds so many pieces at least, so that one is read while another is put. */
+	/* The staging memory holds so many pieces, so that one is read while another is put. */
 	STAGING_PIECES = 4
 };
 
@@ -90,7 +90,8 @@ static int set_fingerprint(struct checkpoint *c, struct error *e)
 	checksum_add(sum, facts, strlen(facts) + 1);
 	free(facts);
 	int r = tensors_hash(&c->tensors, sum, e);
-	snprintf(c->model.fingerprint, sizeof c->model.fingerprint, "%016" PRIx64, checksum_value(sum));
+	snprintf(c->model.fingerprint, sizeof c->model.fingerprint, "%016" PRIx64,
+	         checksum_value(sum));
 	checksum_close(sum);
 	return r;
 }
@@ -214,7 +215,8 @@ static int put_piece(void *context, size_t i, const void *bytes, struct error *e
 	atomic_fetch_add(&r->c->n_read, piece->len);
 	for (size_t k = piece->first_part; k < piece->first_part + piece->n_parts; k++) {
 		struct part part;
-		if (piece_part(piece, &r->parts->part[k], bytes, &part) && r->put(r->context, &part, e) < 0)
+		if (piece_part(piece, &r->parts->part[k], bytes, &part) &&
+		    r->put(r->context, &part, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -223,14 +225,15 @@ static int put_piece(void *context, size_t i, const void *bytes, struct error *e
 int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, size_t staging_len,
                           checkpoint_put *put, void *context, struct error *e)
 {
-	struct layer_read r = { .c = c, .parts = &c->layout.layer[layer], .put = put, .context = context };
+	struct layer_read r = { c, &c->layout.layer[layer], NULL, put, context };
 	size_t n;
 	r.piece = pieces_cut(r.parts, staging_len / STAGING_PIECES, &n);
 	struct fetch_range *range = mem_zero(n, sizeof *range);
 	for (size_t i = 0; i < n; i++) {
 		const struct piece *p = &r.piece[i];
 		const struct safetensors *file = p->tensor->file;
-		range[i] = (struct fetch_range){ file->fd, file->path, p->tensor->is->offset + p->at, (size_t)p->len };
+		uint64_t offset = p->tensor->is->offset + p->at;
+		range[i] = (struct fetch_range){ file->fd, file->path, offset, (size_t)p->len };
 	}
 	int result = fetch_run(range, n, staging, staging_len, c->transient, put_piece, &r, e);
 	free(range);
@@ -243,14 +246,15 @@ static const struct tensor *tensor_of(const struct checkpoint *c, const struct p
 	return c->layout.outer.tensor[part - c->layout.outer.part];
 }
 
-int checkpoint_read_part(struct checkpoint *c, const struct part *part, size_t first, size_t n, void *to,
-                         struct error *e)
+int checkpoint_read_part(struct checkpoint *c, const struct part *part, size_t first, size_t n,
+                         void *to, struct error *e)
 {
 	const struct tensor *t = tensor_of(c, part);
 	size_t row = part->view.k * dtype_size(part->view.dtype);
 	if (first > part->view.n || n > part->view.n - first)
-		return error_set(e, "%s: tensor '%s' has %zu rows, %zu from row %zu on were asked for", t->file->path, part->name,
-		                 part->view.n, n, first);
+		return error_set(e,
+		                 "%s: tensor '%s' has %zu rows, %zu from row %zu on were asked for",
+		                 t->file->path, part->name, part->view.n, n, first);
 	atomic_fetch_add(&c->n_read, n * row);
 	return io_read_at(t->file->fd, to, n * row, t->is->offset + first * row, t->file->path, e);
 }
@@ -263,7 +267,8 @@ const void *checkpoint_map(struct checkpoint *c, const struct part *part, struct
 		if (c->map[i].tensor == t)
 			return (const char *)c->map[i].p + skip;
 	size_t len = (size_t)t->is->len + skip;
-	void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, t->file->fd, (off_t)(t->is->offset - skip));
+	off_t from = (off_t)(t->is->offset - skip);
+	void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, t->file->fd, from);
 	if (p == MAP_FAILED) {
 		error_errno(e, "%s: tensor '%s' cannot be mapped", t->file->path, part->name);
 		return NULL;

@@ -25,8 +25,9 @@ static const struct {
 } activations[] = {
 	{ "silu", ACT_SILU }, { "swish", ACT_SILU },
 	{ "gelu", ACT_GELU }, { "gelu_python", ACT_GELU },
-	{ "gelu_pytorch_tanh", ACT_GELU_TANH }, { "gelu_new", ACT_GELU_TANH }, { "gelu_fast", ACT_GELU_TANH },
-	{ "gelu_python_tanh", ACT_GELU_TANH }, { "gelu_accurate", ACT_GELU_TANH },
+	{ "gelu_pytorch_tanh", ACT_GELU_TANH }, { "gelu_new", ACT_GELU_TANH },
+	{ "gelu_fast", ACT_GELU_TANH }, { "gelu_python_tanh", ACT_GELU_TANH },
+	{ "gelu_accurate", ACT_GELU_TANH },
 	{ "quick_gelu", ACT_GELU_QUICK },
 	{ "relu", ACT_RELU },
 };
@@ -45,7 +46,8 @@ static int find_family(const struct json *json, const struct family **f, struct 
 		return 0;
 	char known[400] = "";
 	for (f = &(const struct family *){ families }; (*f)->name; ++*f)
-		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "", (*f)->name);
+		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
+		         *known ? ", " : "", (*f)->name);
 	return error_set(e, "'model_type' is '%.60s', supported are %s", type, known);
 }
 
@@ -56,14 +58,16 @@ static int refuse(const struct json *json, struct error *e)
 		if (json_kind(v) == JSON_KIND_NULL)
 			continue;
 		const char *method = json_text(json_member(v, "quant_method"), NULL);
-		return error_set(e, "'%s'%s%.60s%s: compressed weights are not supported, use a checkpoint in bf16, f16 or f32",
-		                 refused_keys[i], method ? " with quant_method '" : "", method ? method : "",
+		return error_set(e, "'%s'%s%.60s%s: compressed weights are not supported, use a "
+		                 "checkpoint in bf16, f16 or f32", refused_keys[i],
+		                 method ? " with quant_method '" : "", method ? method : "",
 		                 method ? "'" : " is set");
 	}
 	return 0;
 }
 
-static int read_heads(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_heads(const struct json *json, const struct family *f, struct model *m,
+                      struct error *e)
 {
 	const struct family_keys *k = f->keys;
 	char key[CONFIG_KEY_LEN];
@@ -71,19 +75,21 @@ static int read_heads(const struct json *json, const struct family *f, struct mo
 		return -1;
 	m->n_kv_heads = m->n_heads;
 	if (k->kv_heads) {
-		/* A null is a head for each query head, a missing key what the family's class says. */
+		/* A null is a head for each query head, a missing key what the family says. */
 		if (f->kv_heads && !config_find(json, k->kv_heads, key))
 			m->n_kv_heads = f->kv_heads;
 		if (config_size(json, k->kv_heads, false, 1, HEADS_MAX, &m->n_kv_heads, e) < 0)
 			return -1;
 		if (m->n_heads % m->n_kv_heads)
-			return error_set(e, "'%s' is %zu, which does not divide %zu heads", k->kv_heads, m->n_kv_heads, m->n_heads);
+			return error_set(e, "'%s' is %zu, which does not divide %zu heads",
+			                 k->kv_heads, m->n_kv_heads, m->n_heads);
 	}
 	m->head_width = 0;
 	if (k->head_width) {
 		if (!config_find(json, k->head_width, key))
 			m->head_width = f->head_width;
-		if (config_size(json, k->head_width, false, 1, HEAD_WIDTH_MAX, &m->head_width, e) < 0)
+		if (config_size(json, k->head_width, false, 1, HEAD_WIDTH_MAX, &m->head_width,
+		                e) < 0)
 			return -1;
 	}
 	if (m->head_width)
@@ -92,18 +98,23 @@ static int read_heads(const struct json *json, const struct family *f, struct mo
 	if (m->width % m->n_heads && !k->head_width)
 		return error_set(e, "%zu heads do not divide a width of %zu", m->n_heads, m->width);
 	m->head_width = m->width / m->n_heads;
-	return m->head_width ? 0 : error_set(e, "%zu heads are more than a width of %zu", m->n_heads, m->width);
+	if (!m->head_width)
+		return error_set(e, "%zu heads are more than a width of %zu", m->n_heads, m->width);
+	return 0;
 }
 
-static int read_sizes(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_sizes(const struct json *json, const struct family *f, struct model *m,
+                      struct error *e)
 {
 	const struct family_keys *k = f->keys;
 	if (config_size(json, k->width, true, 1, WIDTH_MAX, &m->width, e) < 0 ||
 	    config_size(json, k->layers, true, 1, LAYERS_MAX, &m->n_layers, e) < 0 ||
-	    config_size(json, k->vocab, true, 1, VOCAB_MAX, &m->vocab, e) < 0 || read_heads(json, f, m, e) < 0)
+	    config_size(json, k->vocab, true, 1, VOCAB_MAX, &m->vocab, e) < 0 ||
+	    read_heads(json, f, m, e) < 0)
 		return -1;
 	m->inner = 4 * m->width;
-	if (config_size(json, k->inner, !f->inner_optional, 1, 8 * (size_t)WIDTH_MAX, &m->inner, e) < 0)
+	if (config_size(json, k->inner, !f->inner_optional, 1, 8 * (size_t)WIDTH_MAX, &m->inner,
+	                e) < 0)
 		return -1;
 	if (f->positions) {
 		m->context = f->context;
@@ -113,7 +124,8 @@ static int read_sizes(const struct json *json, const struct family *f, struct mo
 	return 0;
 }
 
-static int read_activation(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_activation(const struct json *json, const struct family *f, struct model *m,
+                           struct error *e)
 {
 	const char *name = f->activation;
 	if (json_get_text(json, f->keys->activation, &name, NULL, e) < 0)
@@ -125,15 +137,18 @@ static int read_activation(const struct json *json, const struct family *f, stru
 		}
 	char known[200] = "";
 	for (size_t i = 0; i < ARRAY_LEN(activations); i++)
-		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", activations[i].name);
+		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+		         activations[i].name);
 	return error_set(e, "'%s' is '%.60s', supported are %s", f->keys->activation, name, known);
 }
 
-static int read_attention(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_attention(const struct json *json, const struct family *f, struct model *m,
+                          struct error *e)
 {
 	bool scaled, by_layer;
 	double width;
-	if (config_flag(json, &f->scaled, &scaled, e) < 0 || config_flag(json, &f->scaled_by_layer, &by_layer, e) < 0 ||
+	if (config_flag(json, &f->scaled, &scaled, e) < 0 ||
+	    config_flag(json, &f->scaled_by_layer, &by_layer, e) < 0 ||
 	    config_number(json, &f->scale_width, (double)m->head_width, &width, e) < 0 ||
 	    config_number(json, &f->attention_softcap, 0, &m->attention_softcap, e) < 0 ||
 	    config_number(json, &f->logits_softcap, 0, &m->logits_softcap, e) < 0)
@@ -150,30 +165,35 @@ static int read_attention(const struct json *json, const struct family *f, struc
 	return rotary_config_read(json, f, m, &m->rotary[0], e);
 }
 
-static int read_layer_types(const struct json *list, size_t window, struct model *m, struct error *e)
+static int read_layer_types(const struct json *list, size_t window, struct model *m,
+                            struct error *e)
 {
 	if (json_count(list) != m->n_layers)
-		return error_set(e, "'layer_types' has %zu entries for %zu layers", json_count(list), m->n_layers);
+		return error_set(e, "'layer_types' has %zu entries for %zu layers",
+		                 json_count(list), m->n_layers);
 	for (size_t i = 0; i < m->n_layers; i++) {
 		const char *type = json_text(json_at(list, i), NULL);
 		if (type && !strcmp(type, "sliding_attention") && window)
 			m->layer[i].window = window;
 		else if (!type || strcmp(type, "full_attention"))
-			return error_set(e, "'layer_types' has '%.60s' for layer %zu%s", type ? type : "something else", i,
-			                 window ? ", supported are full_attention and sliding_attention" :
-			                          ", but no window is set");
+			return error_set(e, "'layer_types' has '%.60s' for layer %zu, %s",
+			                 type ? type : "something else", i, window ?
+			                 "supported are full_attention and sliding_attention" :
+			                 "but no window is set");
 	}
 	return 0;
 }
 
-static int read_windows(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_windows(const struct json *json, const struct family *f, struct model *m,
+                        struct error *e)
 {
 	const struct family_window *w = &f->window;
 	if (!w->width.key)
 		return 0;
 	bool enabled;
 	double width, first = w->first.otherwise;
-	if (config_flag(json, &w->enabled, &enabled, e) < 0 || config_number(json, &w->width, 0, &width, e) < 0)
+	if (config_flag(json, &w->enabled, &enabled, e) < 0 ||
+	    config_number(json, &w->width, 0, &width, e) < 0)
 		return -1;
 	if (width > 0x1p40 || width != floor(width))
 		return error_set(e, "'%s' is %g where a whole number is due", w->width.key, width);
@@ -206,7 +226,8 @@ static int mark_dense(const struct json *json, const char *key, struct model *m,
 	return 0;
 }
 
-static int read_experts(const struct json *json, const struct family *f, struct model *m, struct error *e)
+static int read_experts(const struct json *json, const struct family *f, struct model *m,
+                        struct error *e)
 {
 	const struct family_experts *x = &f->experts;
 	if (!x->count.key)
@@ -225,8 +246,8 @@ static int read_experts(const struct json *json, const struct family *f, struct 
 	    config_flag(json, &x->renormalize, &m->expert_renormalize, e) < 0)
 		return -1;
 	if (m->experts_per_token > n)
-		return error_set(e, "'%s' is missing, and %zu experts are fewer than the usual %zu", x->per_token.key, n,
-		                 m->experts_per_token);
+		return error_set(e, "'%s' is missing, and %zu experts are fewer than the usual %zu",
+		                 x->per_token.key, n, m->experts_per_token);
 	for (size_t i = 0; i < m->n_layers; i++)
 		m->layer[i].experts = (i + 1) % step == 0;
 	return mark_dense(json, x->dense_layers, m, e);
@@ -246,19 +267,23 @@ static int read_facts(const struct json *json, struct config *c, struct model *m
 	m->qk_norm = f->qk_norm;
 	m->post_norms = f->post_norms;
 	m->gated = f->gated;
-	if (config_positive(json, f->keys->norm_eps, &m->norm_eps, e) < 0 || read_sizes(json, f, m, e) < 0 ||
-	    read_activation(json, f, m, e) < 0 || read_attention(json, f, m, e) < 0 ||
-	    read_windows(json, f, m, e) < 0 || read_experts(json, f, m, e) < 0)
+	if (config_positive(json, f->keys->norm_eps, &m->norm_eps, e) < 0 ||
+	    read_sizes(json, f, m, e) < 0 || read_activation(json, f, m, e) < 0 ||
+	    read_attention(json, f, m, e) < 0 || read_windows(json, f, m, e) < 0 ||
+	    read_experts(json, f, m, e) < 0)
 		return -1;
 	m->embed_multiplier = f->embed_sqrt_width ? sqrt((double)m->width) : 1;
-	if (config_flag(json, &f->parallel, &m->parallel, e) < 0 || config_flag(json, &f->qkv_bias, &c->qkv_bias, e) < 0 ||
+	if (config_flag(json, &f->parallel, &m->parallel, e) < 0 ||
+	    config_flag(json, &f->qkv_bias, &c->qkv_bias, e) < 0 ||
 	    config_flag(json, &f->proj_bias, &c->proj_bias, e) < 0 ||
-	    config_flag(json, &f->mlp_bias, &c->mlp_bias, e) < 0 || config_flag(json, &f->tied, &c->tied, e) < 0)
+	    config_flag(json, &f->mlp_bias, &c->mlp_bias, e) < 0 ||
+	    config_flag(json, &f->tied, &c->tied, e) < 0)
 		return -1;
 	return 0;
 }
 
-int config_parse(const struct json *json, const char *path, struct config *c, struct model *m, struct error *e)
+int config_parse(const struct json *json, const char *path, struct config *c, struct model *m,
+                 struct error *e)
 {
 	*c = (struct config){ 0 };
 	*m = (struct model){ 0 };

@@ -23,22 +23,24 @@ const struct json *config_find(const struct json *o, const char *keys, char key[
 	return v;
 }
 
-int config_size(const struct json *o, const char *keys, bool required, size_t lo, size_t hi, size_t *out,
-                struct error *e)
+int config_size(const struct json *o, const char *keys, bool required, size_t lo, size_t hi,
+                size_t *out, struct error *e)
 {
 	char key[CONFIG_KEY_LEN];
 	const struct json *v = config_find(o, keys, key);
 	if (json_kind(v) == JSON_KIND_NULL) {
 		if (required)
-			return error_set(e, "'%s' is %s", key, v ? "null where a number is needed" : "missing");
+			return error_set(e, "'%s' is %s", key,
+			                 v ? "null where a number is needed" : "missing");
 		return 0;
 	}
 	int64_t n;
 	if (json_int(v, (int64_t)lo, (int64_t)hi, &n) < 0) {
 		if (json_kind(v) == JSON_KIND_NUMBER)
-			return error_set(e, "'%s' is %g where a whole number in %zu..%zu is due", key, json_double(v, 0), lo,
-			                 hi);
-		return error_set(e, "'%s' is %s where a whole number is due", key, json_kind_name(v));
+			return error_set(e, "'%s' is %g where a whole number in %zu..%zu is due",
+			                 key, json_double(v, 0), lo, hi);
+		return error_set(e, "'%s' is %s where a whole number is due", key,
+		                 json_kind_name(v));
 	}
 	*out = (size_t)n;
 	return 1;
@@ -62,7 +64,8 @@ int config_positive(const struct json *o, const char *keys, double *out, struct 
 	return json_kind(v) == JSON_KIND_NULL ? 0 : positive(key, v, out, e);
 }
 
-int config_number(const struct json *o, const struct family_number *n, double null, double *out, struct error *e)
+int config_number(const struct json *o, const struct family_number *n, double null, double *out,
+                  struct error *e)
 {
 	char key[CONFIG_KEY_LEN];
 	const struct json *v = n->key ? config_find(o, n->key, key) : NULL;

@@ -6,9 +6,12 @@
 #include "memory.h"
 
 /* Words, so that the lines don't depend on how the enums are numbered. */
-static const char *const norms[] = { [NORM_NONE] = "none", [NORM_RMS] = "rms", [NORM_LAYER] = "layer" };
+static const char *const norms[] = {
+	[NORM_NONE] = "none", [NORM_RMS] = "rms", [NORM_LAYER] = "layer"
+};
 static const char *const activations[ACT_COUNT] = {
-	[ACT_SILU] = "silu", [ACT_GELU] = "gelu", [ACT_GELU_TANH] = "gelu_tanh", [ACT_GELU_QUICK] = "gelu_quick",
+	[ACT_SILU] = "silu",           [ACT_GELU] = "gelu",
+	[ACT_GELU_TANH] = "gelu_tanh", [ACT_GELU_QUICK] = "gelu_quick",
 	[ACT_RELU] = "relu",
 };
 static const char *const kinds[] = {
@@ -29,14 +32,17 @@ static void put_list(FILE *out, const char *key, const double *list, size_t n)
 
 static void put_rotary(FILE *out, const struct rotary *r)
 {
-	fprintf(out, "rotary kind %s pairing %s dims %zu theta %.17g", kinds[r->kind], pairings[r->pairing], r->dims,
-	        r->theta);
-	/* A plain rotation doesn't depend on the lengths, which files of one model may spell differently. */
+	fprintf(out, "rotary kind %s pairing %s dims %zu theta %.17g", kinds[r->kind],
+	        pairings[r->pairing], r->dims, r->theta);
+	/* A plain rotation doesn't depend on the lengths, which files may give differently. */
 	if (r->kind != ROTARY_DEFAULT)
-		fprintf(out, " factor %.17g context %zu original_context %zu", r->factor, r->context, r->original_context);
-	fprintf(out, " low_freq_factor %.17g high_freq_factor %.17g beta_fast %.17g beta_slow %.17g truncate %d mscale "
-	        "%.17g mscale_all_dim %.17g attention_factor %.17g\n", r->low_freq_factor, r->high_freq_factor, r->beta_fast,
-	        r->beta_slow, r->truncate, r->mscale, r->mscale_all_dim, r->attention_factor);
+		fprintf(out, " factor %.17g context %zu original_context %zu", r->factor,
+		        r->context, r->original_context);
+	fprintf(out,
+	        " low_freq_factor %.17g high_freq_factor %.17g beta_fast %.17g beta_slow %.17g "
+	        "truncate %d mscale %.17g mscale_all_dim %.17g attention_factor %.17g\n",
+	        r->low_freq_factor, r->high_freq_factor, r->beta_fast, r->beta_slow, r->truncate,
+	        r->mscale, r->mscale_all_dim, r->attention_factor);
 	put_list(out, "long_factor", r->long_factor, r->dims / 2);
 	put_list(out, "short_factor", r->short_factor, r->dims / 2);
 }
@@ -45,8 +51,8 @@ static void put_layers(FILE *out, const struct model *m)
 {
 	for (size_t i = 0; i < m->n_layers; i++) {
 		const struct layer_shape *l = &m->layer[i];
-		fprintf(out, "layer %zu window %zu rotary %d experts %d scale_divisor %.17g\n", i, l->window, l->rotary,
-		        l->experts, l->scale_divisor);
+		fprintf(out, "layer %zu window %zu rotary %d experts %d scale_divisor %.17g\n", i,
+		        l->window, l->rotary, l->experts, l->scale_divisor);
 	}
 }
 
@@ -57,17 +63,21 @@ char *config_facts(const struct config *c, const struct model *m)
 	FILE *out = open_memstream(&text, &len);
 	if (!out)
 		return mem_string("");
-	fprintf(out, "family %s\nn_layers %zu\nwidth %zu\nn_heads %zu\nn_kv_heads %zu\nhead_width %zu\ninner %zu\nvocab %zu\n"
-	        "context %zu\n", m->family, m->n_layers, m->width, m->n_heads, m->n_kv_heads, m->head_width, m->inner, m->vocab,
-	        m->context);
-	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %d\npost_norms %d\nparallel %d\n", norms[m->norm],
-	        m->norm_plus_one, m->norm_eps, m->qk_norm, m->post_norms, m->parallel);
-	fprintf(out, "attention_scale %.17g\nattention_softcap %.17g\ngated %d\nactivation %s\n", m->attention_scale,
-	        m->attention_softcap, m->gated, activations[m->activation]);
-	fprintf(out, "n_experts %zu\nexperts_per_token %zu\nexpert_inner %zu\nexpert_renormalize %d\n", m->n_experts,
-	        m->experts_per_token, m->expert_inner, m->expert_renormalize);
-	fprintf(out, "embed_multiplier %.17g\nlogits_softcap %.17g\n", m->embed_multiplier, m->logits_softcap);
-	fprintf(out, "qkv_bias %d\nproj_bias %d\nmlp_bias %d\ntied %d\n", c->qkv_bias, c->proj_bias, c->mlp_bias, c->tied);
+	fprintf(out, "family %s\nn_layers %zu\nwidth %zu\nn_heads %zu\nn_kv_heads %zu\n"
+	        "head_width %zu\ninner %zu\nvocab %zu\ncontext %zu\n", m->family, m->n_layers,
+	        m->width, m->n_heads, m->n_kv_heads, m->head_width, m->inner, m->vocab, m->context);
+	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %d\npost_norms %d\n"
+	        "parallel %d\n", norms[m->norm], m->norm_plus_one, m->norm_eps, m->qk_norm,
+	        m->post_norms, m->parallel);
+	fprintf(out, "attention_scale %.17g\nattention_softcap %.17g\ngated %d\nactivation %s\n",
+	        m->attention_scale, m->attention_softcap, m->gated, activations[m->activation]);
+	fprintf(out, "n_experts %zu\nexperts_per_token %zu\nexpert_inner %zu\n"
+	        "expert_renormalize %d\n", m->n_experts, m->experts_per_token, m->expert_inner,
+	        m->expert_renormalize);
+	fprintf(out, "embed_multiplier %.17g\nlogits_softcap %.17g\n", m->embed_multiplier,
+	        m->logits_softcap);
+	fprintf(out, "qkv_bias %d\nproj_bias %d\nmlp_bias %d\ntied %d\n", c->qkv_bias, c->proj_bias,
+	        c->mlp_bias, c->tied);
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		put_rotary(out, &m->rotary[i]);
 	put_layers(out, m);

@@ -1,6 +1,7 @@
 /*
- * The families of models, one row of data each: how config.json spells its facts, what holds where a key is
- * missing, and what the tensors are called.  Nothing else in the tree asks which family a model is of.
+ * The families of models, one row of data each: how config.json spells its facts, what holds where
+ * a key is missing, and what the tensors are called.  Nothing else in the tree asks which family a
+ * model is of.
  */
 #ifndef FAMILY_H
 #define FAMILY_H
@@ -10,7 +11,8 @@
 
 #include "model.h"
 
-/* Keys of config.json; spellings of one are separated by '|', the first found counts.  NULL: the family has none. */
+/* Keys of config.json; spellings of one are separated by '|', the first found counts.  NULL: the
+ * family has none. */
 struct family_keys {
 	const char *width, *layers, *heads, *kv_heads, *head_width, *inner, *vocab, *context;
 	const char *norm_eps, *activation, *theta, *rotary_part;
@@ -26,8 +28,8 @@ struct family_number {
 	double otherwise;
 };
 
-/* Layer i has a window iff `enabled`, the width isn't null, i >= first, and period doesn't divide i + 1; a list
- * "layer_types" in the file wins if `listed`. */
+/* Layer i has a window iff `enabled`, the width isn't null, i >= first, and period doesn't divide
+ * i + 1; a list "layer_types" in the file wins if `listed`. */
 struct family_window {
 	struct family_number width;
 	struct family_flag enabled;
@@ -36,7 +38,7 @@ struct family_window {
 	bool listed;
 };
 
-/* Layer i has experts iff there are any, step divides i + 1, and i isn't in the list dense_layers. */
+/* Layer i has experts iff there are any, step divides i + 1, and dense_layers doesn't list i. */
 struct family_experts {
 	struct family_number count, per_token, inner, step;
 	const char *dense_layers;
@@ -52,17 +54,18 @@ enum share {
 };
 
 struct family_tensor {
-	const char *name;       /* less prefix and ".weight" or ".bias"; %d: the layer, %e: the expert */
+	const char *name;       /* less prefix and ".weight"; %d: the layer, %e: the expert */
 	enum role role;
 	enum share share;
 	bool transposed;        /* stored (k, n) */
-	bool stacked;           /* stored (E, n, k), one for all experts, with no ".weight"; taken where it is there */
+	bool stacked;           /* (E, n, k), no ".weight"; taken where it is there */
 };
 
 struct family {
-	const char *name;                       /* config.json's model_type */
-	const char *prefix;                     /* before every name but the head's; files may leave it out */
-	const struct family_tensor *tensors;    /* up to one without a name; roles the model doesn't have are passed over */
+	const char *name;       /* config.json's model_type */
+	const char *prefix;     /* before every name but the head's; files may leave it out */
+	/* Up to one without a name; roles that the model doesn't have are passed over. */
+	const struct family_tensor *tensors;
 	const struct family_keys *keys;
 
 	/* Where the key is missing; 0: n_heads key/value heads, width / n_heads. */
@@ -76,7 +79,7 @@ struct family {
 	bool positions;                         /* a learned table of `context` positions */
 	bool embed_sqrt_width;                  /* embeddings are multiplied by sqrt(width) */
 	struct family_flag parallel, qkv_bias, proj_bias, mlp_bias, tied;
-	struct family_flag scaled, scaled_by_layer;     /* q.k by 1 / sqrt(D), and by 1 / (layer + 1) */
+	struct family_flag scaled, scaled_by_layer; /* q.k by 1 / sqrt(D), and by 1 / (layer + 1) */
 	struct family_number scale_width;       /* in D's place */
 	struct family_number attention_softcap, logits_softcap;
 	struct family_window window;

@@ -60,7 +60,8 @@ static void plan(struct fetch *f)
 			mem_grow(&p, &capacity, f->n_chunks + 1, sizeof *f->chunk);
 			f->chunk = p;
 			size_t rest = len - done;
-			f->chunk[f->n_chunks++] = (struct chunk){ i, done, rest < CHUNK_LEN ? rest : CHUNK_LEN, false };
+			size_t chunk_len = rest < CHUNK_LEN ? rest : CHUNK_LEN;
+			f->chunk[f->n_chunks++] = (struct chunk){ i, done, chunk_len, false };
 			f->missing[i]++;
 		}
 	}
@@ -80,13 +81,15 @@ static bool is_cold(const struct fetch *f, const struct chunk *c)
 	return preadv2(f->range[c->range].fd, &to, 1, middle, RWF_NOWAIT) < 0 && errno == EAGAIN;
 }
 
-/* Asks the kernel for chunks up to AHEAD of the one being taken.  Called with the lock; what it asks for doesn't wait. */
+/* Asks the kernel for chunks up to AHEAD of the one being taken.  Called with the lock: asking
+ * doesn't wait for the disk. */
 static void ask_ahead(struct fetch *f)
 {
 	for (; f->ahead < f->n_chunks && f->ahead < f->next + AHEAD; f->ahead++) {
 		struct chunk *c = &f->chunk[f->ahead];
 		c->drop = f->transient && is_cold(f, c);
-		(void)posix_fadvise(f->range[c->range].fd, (off_t)chunk_offset(f, c), (off_t)c->len, POSIX_FADV_WILLNEED);
+		(void)posix_fadvise(f->range[c->range].fd, (off_t)chunk_offset(f, c), (off_t)c->len,
+		                    POSIX_FADV_WILLNEED);
 	}
 }
 
@@ -158,7 +161,8 @@ static int await(struct fetch *f, size_t i, struct error *e)
 static int use_all(struct fetch *f, fetch_done *done, void *context, struct error *e)
 {
 	for (size_t i = 0; i < f->n; i++) {
-		if (await(f, i, e) < 0 || done(context, i, f->ring + f->place[i] % f->ring_len, e) < 0)
+		if (await(f, i, e) < 0 ||
+		    done(context, i, f->ring + f->place[i] % f->ring_len, e) < 0)
 			return -1;
 		pthread_mutex_lock(&f->lock);
 		f->used = i + 1 < f->n ? i + 1 : i;
@@ -181,14 +185,17 @@ static size_t start(struct fetch *f, pthread_t thread[READERS])
 	return n;
 }
 
-int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len, bool transient,
-              fetch_done *done, void *context, struct error *e)
+int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len,
+              bool transient, fetch_done *done, void *context, struct error *e)
 {
-	struct fetch f = { .range = range, .n = n, .ring = ring, .ring_len = ring_len, .transient = transient };
-	ring_len = f.ring_len -= f.ring_len % 64;
+	ring_len -= ring_len % 64;
+	struct fetch f = { .range = range, .n = n, .ring = ring, .ring_len = ring_len };
+	f.transient = transient;
 	for (size_t i = 0; i < n; i++)
 		if (range[i].len > ring_len)
-			return error_set(e, "%s: %zu bytes to read at once are more than the %zu of the staging memory",
+			return error_set(e,
+			                 "%s: %zu bytes to read at once are more than the %zu of "
+			                 "the staging memory",
 			                 range[i].name, range[i].len, ring_len);
 	plan(&f);
 	pthread_mutex_init(&f.lock, NULL);
@@ -196,8 +203,11 @@ int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring
 	pthread_cond_init(&f.ready, NULL);
 	pthread_t thread[READERS];
 	size_t n_threads = start(&f, thread);
-	int r = !n_threads && f.n_chunks ? error_set(e, "%s: no thread can be started to read it", range->name) :
-		use_all(&f, done, context, e);
+	int r;
+	if (f.n_chunks && !n_threads)
+		r = error_set(e, "%s: no thread can be started to read it", range->name);
+	else
+		r = use_all(&f, done, context, e);
 	pthread_mutex_lock(&f.lock);
 	f.stop = true;
 	pthread_cond_broadcast(&f.room);

@@ -1,6 +1,6 @@
 /*
- * Ranges of files read in order into a ring of memory, by threads that keep several requests in flight and run
- * ahead of whoever uses the bytes.
+ * Ranges of files read in order into a ring of memory, by threads that keep several requests in
+ * flight and run ahead of whoever uses the bytes.
  */
 #ifndef FETCH_H
 #define FETCH_H
@@ -18,14 +18,16 @@ struct fetch_range {
 	size_t len;             /* at most the ring's */
 };
 
-/* Takes range i's bytes, which lie at a multiple of 64 and are valid until it returns.  0, or -1 and e. */
+/* Takes range i's bytes, which lie at a multiple of 64 and are valid until it returns.  0, or -1
+ * and e. */
 typedef int fetch_done(void *context, size_t i, const void *bytes, struct error *e);
 
 /*
- * Reads the n ranges and calls `done` for each in order, on the calling thread.  ring: ring_len bytes, 64-byte aligned.
- * transient: pages that weren't in the page cache before leave it again after use.  0, or -1 and e.
+ * Reads the n ranges and calls `done` for each in order, on the calling thread.  ring: ring_len
+ * bytes, 64-byte aligned. transient: pages that weren't in the page cache before leave it again
+ * after use.  0, or -1 and e.
  */
-int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len, bool transient,
-              fetch_done *done, void *context, struct error *e) MUST_CHECK;
+int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len,
+              bool transient, fetch_done *done, void *context, struct error *e) MUST_CHECK;
 
 #endif

@@ -102,22 +102,26 @@ static char *only_snapshot(const char *dir, size_t *n)
 	return NULL;
 }
 
-static char *find_snapshot(const char *model, const char *dir, const char *revision, struct error *e)
+static char *find_snapshot(const char *model, const char *dir, const char *revision,
+                           struct error *e)
 {
 	char *hash = read_ref(dir, revision ? revision : "main");
 	size_t n = 0;
 	if (!hash)
 		hash = revision ? mem_string(revision) : only_snapshot(dir, &n);
 	if (!hash) {
-		error_set(e, "%s: %s/refs/main is missing and %s/snapshots has %zu snapshots; choose one with "
-		          "%s@REVISION", model, dir, dir, n, model);
+		error_set(e,
+		          "%s: %s/refs/main is missing and %s/snapshots has %zu snapshots; choose "
+		          "one with %s@REVISION",
+		          model, dir, dir, n, model);
 		return NULL;
 	}
 	char *path = mem_format("%s/snapshots/%s", dir, hash);
 	free(hash);
 	if (is_directory(path))
 		return path;
-	error_set(e, "%s: there is no directory %s; download the model again, or give a directory", model, path);
+	error_set(e, "%s: there is no directory %s; download the model again, or give a directory",
+	          model, path);
 	free(path);
 	return NULL;
 }
@@ -128,7 +132,8 @@ char *hub_find(const char *model, struct error *e)
 		return mem_string(model);
 	struct stat st;
 	if (stat(model, &st) == 0) {
-		error_set(e, "%s: not a directory; give the directory that holds config.json", model);
+		error_set(e, "%s: not a directory; give the directory that holds config.json",
+		          model);
 		return NULL;
 	}
 	if (!is_repository(model)) {
@@ -142,8 +147,10 @@ char *hub_find(const char *model, struct error *e)
 	if (is_directory(dir))
 		path = find_snapshot(model, dir, revision, e);
 	else
-		error_set(e, "%s: neither a directory nor a model in the hub cache (there is no %s); download it, or "
-		          "give its directory", model, dir);
+		error_set(e,
+		          "%s: neither a directory nor a model in the hub cache (there is no %s); "
+		          "download it, or give its directory",
+		          model, dir);
 	free(dir);
 	free(cache);
 	return path;

@@ -55,6 +55,7 @@ struct input *input_open(const struct input_options *o)
 	if (in->o.field == NULL)
 		in->o.field = "text";
 	in->jsonl = jsonl_open();
+	mem_grow((void **)&in->buffer, &in->capacity, BLOCK, 1);
 	return in;
 }
 

@@ -106,21 +106,24 @@ static int join_headers(struct join *j, struct error *e)
 	return rc;
 }
 
+static int standard_once(char **files, size_t n, struct error *e)
+{
+	size_t times = 0;
+	for (size_t i = 0; i < n; i++)
+		times += strcmp(files[i], "-") == 0;
+	return times > 1 ? error_set(e, "-: standard input can be read only once") : 0;
+}
+
 struct join *join_open(char **files, size_t n, bool merge, struct error *e)
 {
 	struct join *j = mem_zero(1, sizeof *j);
 	j->input = mem_zero(n ? n : 1, sizeof *j->input);
 	j->merge = merge;
-	bool standard = false;
-	int rc = 0;
+	int rc = standard_once(files, n, e);
 	for (size_t i = 0; i < (n ? n : 1) && rc == 0; i++) {
-		const char *path = n ? files[i] : "-";
-		if (strcmp(path, "-") == 0 && standard)
-			rc = error_set(e, "-: standard input can be read only once");
-		standard |= strcmp(path, "-") == 0;
 		struct input *in = &j->input[j->n];
 		in->last = &in->first;
-		in->reader = rc == 0 ? tms_open(path, e) : NULL;
+		in->reader = tms_open(n ? files[i] : NULL, e);
 		j->n += in->reader != NULL;
 		rc = in->reader ? 0 : -1;
 	}

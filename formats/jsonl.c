@@ -38,7 +38,9 @@ struct cursor {
 
 struct jsonl *jsonl_open(void)
 {
-	return mem_zero(1, sizeof(struct jsonl));
+	struct jsonl *j = mem_zero(1, sizeof *j);
+	mem_grow((void **)&j->arena, &j->arena_capacity, 1, 1);
+	return j;
 }
 
 void jsonl_close(struct jsonl *j)

@@ -19,12 +19,15 @@ struct builder {
 	const struct model *model;
 	const struct tensors *tensors;
 	const char *prefix;
+	struct {
+		size_t n, k;
+	} shape[ROLE_COUNT];            /* role_shape's */
 	struct found *found;
 	size_t n, capacity;
 };
 
-/* Columns of a role that one tensor has: the role's columns column..column+n-1 are its rows first.., in runs of
- * `group` rows every `group_rows`. */
+/* Columns of a role that one tensor has: the role's columns column..column+n-1 are its rows
+ * first.., in runs of `group` rows every `group_rows`. */
 struct slice {
 	size_t column, n, first, group, group_rows;
 };
@@ -32,7 +35,7 @@ struct slice {
 /* At most three. */
 static size_t share_slices(const struct model *m, enum share share, size_t n, struct slice slice[3])
 {
-	size_t q = m->n_heads * m->head_width, kv = m->n_kv_heads * m->head_width, d = m->head_width;
+	size_t d = m->head_width, q = m->n_heads * d, kv = m->n_kv_heads * d;
 	switch (share) {
 	case SHARE_Q:
 		slice[0] = (struct slice){ 0, q, 0, q, q };
@@ -70,17 +73,20 @@ static bool role_has_bias(const struct builder *b, enum role role)
 	case ROLE_DOWN:
 		return b->config->mlp_bias;
 	default:
-		return role >= ROLE_PRODUCTS && role < ROLE_NORMS_END && b->model->norm == NORM_LAYER;
+		return role >= ROLE_PRODUCTS && role < ROLE_NORMS_END &&
+		       b->model->norm == NORM_LAYER;
 	}
 }
 
-static void make_name(char name[NAME_LEN], const struct builder *b, const struct family_tensor *row, size_t layer,
-                      size_t expert, bool bias)
+static void make_name(char name[NAME_LEN], const struct builder *b, const struct family_tensor *row,
+                      size_t layer, size_t expert, bool bias)
 {
-	size_t used = (size_t)snprintf(name, NAME_LEN, "%s", row->role == ROLE_HEAD ? "" : b->prefix);
+	size_t used =
+		(size_t)snprintf(name, NAME_LEN, "%s", row->role == ROLE_HEAD ? "" : b->prefix);
 	for (const char *p = row->name; *p && used < NAME_LEN - 1;) {
 		if (*p == '%') {
-			used += (size_t)snprintf(name + used, NAME_LEN - used, "%zu", p[1] == 'd' ? layer : expert);
+			used += (size_t)snprintf(name + used, NAME_LEN - used, "%zu",
+			                         p[1] == 'd' ? layer : expert);
 			p += 2;
 		} else {
 			name[used++] = *p++;
@@ -98,11 +104,14 @@ static int check_tensor(const struct tensor *t, const uint64_t *dim, int n_dims,
 		char is[128], due[128];
 		safetensors_shape(is, sizeof is, x->dim, x->n_dims);
 		safetensors_shape(due, sizeof due, dim, n_dims);
-		return error_set(e, "%s: tensor '%s' is %s where config.json asks for %s", t->file->path, x->name, is, due);
+		return error_set(e, "%s: tensor '%s' is %s where config.json asks for %s",
+		                 t->file->path, x->name, is, due);
 	}
 	if (!dtype_is_float(x->dtype))
-		return error_set(e, "%s: tensor '%s' is %s; weights have to be F32, F64, BF16, F16 or F8_E4M3", t->file->path,
-		                 x->name, x->type);
+		return error_set(e,
+		                 "%s: tensor '%s' is %s; weights have to be F32, F64, BF16, F16 or "
+		                 "F8_E4M3",
+		                 t->file->path, x->name, x->type);
 	return 0;
 }
 
@@ -116,10 +125,11 @@ static void add_part(struct builder *b, const struct tensor *t, const struct par
 	b->found[b->n++].part.view.dtype = t->is->dtype;
 }
 
-/* Adds what one tensor holds of a role of n columns and k inputs, for one expert; n_stacked: of how many it is. */
-static int add_tensor(struct builder *b, const struct family_tensor *row, const struct tensor *t, bool bias, size_t n,
-                      size_t k, size_t expert, size_t n_stacked, struct error *e)
+/* Adds what one tensor holds of a role, for one expert; n_stacked: of how many it is. */
+static int add_tensor(struct builder *b, const struct family_tensor *row, const struct tensor *t,
+                      bool bias, size_t expert, size_t n_stacked, struct error *e)
 {
+	size_t n = b->shape[row->role].n, k = b->shape[row->role].k;
 	struct slice slice[3];
 	size_t n_slices = share_slices(b->model, row->share, n, slice), rows = 0;
 	for (size_t i = 0; i < n_slices; i++)
@@ -128,7 +138,8 @@ static int add_tensor(struct builder *b, const struct family_tensor *row, const 
 	uint64_t dim[3] = { n_stacked, row->transposed ? k : rows, row->transposed ? rows : k };
 	if (vector)
 		dim[1] = rows;
-	if (check_tensor(t, n_stacked ? dim : dim + 1, (n_stacked ? 1 : 0) + (vector ? 1 : 2), e) < 0)
+	int n_dims = (n_stacked ? 1 : 0) + (vector ? 1 : 2);
+	if (check_tensor(t, n_stacked ? dim : dim + 1, n_dims, e) < 0)
 		return -1;
 	if (vector)
 		k = 1;
@@ -137,56 +148,64 @@ static int add_tensor(struct builder *b, const struct family_tensor *row, const 
 	for (size_t i = 0; i < n_slices; i++) {
 		struct slice *s = &slice[i];
 		size_t first = (n_stacked ? expert * rows * k : 0) + s->first * across;
-		add_part(b, t, &(struct part){
-			.role = row->role, .bias = bias, .expert = expert, .column = s->column,
-			.view = { .n = s->n, .k = k, .first = first, .group = s->group,
-			          .group_stride = s->group_rows * across, .n_stride = across, .k_stride = down },
-		});
+		add_part(b, t,
+		         &(struct part){
+				 .role = row->role,
+				 .bias = bias,
+				 .expert = expert,
+				 .column = s->column,
+				 .view = { .n = s->n,
+		                           .k = k,
+		                           .first = first,
+		                           .group = s->group,
+		                           .group_stride = s->group_rows * across,
+		                           .n_stride = across,
+		                           .k_stride = down },
+			 });
 	}
 	return 0;
 }
 
 /* Adds one row's weight and bias. */
-static int add_row(struct builder *b, const struct family_tensor *row, size_t layer, size_t expert, struct error *e)
+static int add_row(struct builder *b, const struct family_tensor *row, size_t layer, size_t expert,
+                   struct error *e)
 {
-	size_t n, k;
-	role_shape(b->model, row->role, &n, &k);
 	for (int bias = 0; bias <= role_has_bias(b, row->role); bias++) {
 		char name[NAME_LEN];
 		make_name(name, b, row, layer, expert, bias);
 		const struct tensor *t = tensors_find(b->tensors, name);
 		if (!t)
-			return error_set(e, "%s: tensor '%s' is missing, config.json asks for it", b->tensors->dir, name);
-		if (add_tensor(b, row, t, bias, n, k, expert, 0, e) < 0)
+			return error_set(e, "%s: tensor '%s' is missing, config.json asks for it",
+			                 b->tensors->dir, name);
+		if (add_tensor(b, row, t, bias, expert, 0, e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
 /* 1: added, for all experts; 0: there is no such tensor; -1. */
-static int add_stacked(struct builder *b, const struct family_tensor *row, size_t layer, struct error *e)
+static int add_stacked(struct builder *b, const struct family_tensor *row, size_t layer,
+                       struct error *e)
 {
 	char name[NAME_LEN];
 	make_name(name, b, row, layer, 0, false);
 	const struct tensor *t = tensors_find(b->tensors, name);
 	if (!t)
 		return 0;
-	size_t n, k;
-	role_shape(b->model, row->role, &n, &k);
 	for (size_t i = 0; i < b->model->n_experts; i++)
-		if (add_tensor(b, row, t, false, n, k, i, b->model->n_experts, e) < 0)
+		if (add_tensor(b, row, t, false, i, b->model->n_experts, e) < 0)
 			return -1;
 	return 1;
 }
 
-static bool layer_has(const struct model *m, size_t layer, enum role role)
+static bool layer_has(const struct builder *b, size_t layer, enum role role)
 {
-	size_t n, k;
-	role_shape(m, role, &n, &k);
+	size_t n = b->shape[role].n;
+	bool experts = b->model->layer[layer].experts;
 	if (role == ROLE_GATE_UP || role == ROLE_DOWN)
-		return n && !m->layer[layer].experts;
+		return n && !experts;
 	if (role == ROLE_ROUTER || role == ROLE_EXPERT_GATE_UP || role == ROLE_EXPERT_DOWN)
-		return n && m->layer[layer].experts;
+		return n && experts;
 	return n > 0;
 }
 
@@ -194,7 +213,8 @@ static int add_layer(struct builder *b, size_t layer, struct error *e)
 {
 	bool stacked[ROLE_COUNT] = { false };
 	for (const struct family_tensor *row = b->config->family->tensors; row->name; row++) {
-		if (!strstr(row->name, "%d") || !layer_has(b->model, layer, row->role) || stacked[row->role])
+		if (!strstr(row->name, "%d") || !layer_has(b, layer, row->role) ||
+		    stacked[row->role])
 			continue;
 		if (row->stacked) {
 			int r = add_stacked(b, row, layer, e);
@@ -223,17 +243,16 @@ static int add_outer(struct builder *b, struct error *e)
 {
 	const struct family *f = b->config->family;
 	for (const struct family_tensor *row = f->tensors; row->name; row++) {
-		size_t n, k;
-		role_shape(b->model, row->role, &n, &k);
-		if (strstr(row->name, "%d") || !n)
+		if (strstr(row->name, "%d") || !b->shape[row->role].n)
 			continue;
 		bool head = row->role == ROLE_HEAD;
 		char name[NAME_LEN];
-		make_name(name, b, head && b->config->tied ? row_of(f, ROLE_EMBED) : row, 0, 0, false);
+		bool tied = head && b->config->tied;
+		make_name(name, b, tied ? row_of(f, ROLE_EMBED) : row, 0, 0, false);
 		const struct tensor *t = tensors_find(b->tensors, name);
 		if (!head && add_row(b, row, 0, 0, e) < 0)
 			return -1;
-		if (head && t && add_tensor(b, row, t, false, n, k, 0, 0, e) < 0)
+		if (head && t && add_tensor(b, row, t, false, 0, 0, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -248,7 +267,8 @@ static int by_place(const void *a, const void *b)
 		return x->tensor->is->offset < y->tensor->is->offset ? -1 : 1;
 	if (x->part.role != y->part.role)
 		return x->part.role < y->part.role ? -1 : 1;
-	return x->part.view.first < y->part.view.first ? -1 : x->part.view.first > y->part.view.first;
+	return x->part.view.first < y->part.view.first ? -1
+	                                               : x->part.view.first > y->part.view.first;
 }
 
 /* Moves what was found into *to, and empties the builder. */
@@ -275,12 +295,15 @@ static const char *find_prefix(struct builder *b)
 	return tensors_find(b->tensors, name) ? "" : b->config->family->prefix;
 }
 
-int layout_init(struct layout *l, const struct config *c, const struct model *m, const struct tensors *t,
-                struct error *e)
+int layout_init(struct layout *l, const struct config *c, const struct model *m,
+                const struct tensors *t, struct error *e)
 {
 	struct builder b = { .config = c, .model = m, .tensors = t };
 	b.prefix = find_prefix(&b);
-	*l = (struct layout){ .layer = mem_zero(m->n_layers, sizeof *l->layer), .n_layers = m->n_layers };
+	for (int role = 0; role < ROLE_COUNT; role++)
+		role_shape(m, (enum role)role, &b.shape[role].n, &b.shape[role].k);
+	*l = (struct layout){ .n_layers = m->n_layers };
+	l->layer = mem_zero(m->n_layers, sizeof *l->layer);
 	int r = add_outer(&b, e);
 	if (r == 0)
 		take_parts(&b, &l->outer);

@@ -23,11 +23,11 @@ struct layout {
 };
 
 /*
- * Finds every tensor that the model needs and checks shape and type; only the head may be missing.  t must outlive *l.
- * 0; or -1, e, and nothing to release.
+ * Finds every tensor that the model needs and checks shape and type; only the head may be missing.
+ * t must outlive *l. 0; or -1, e, and nothing to release.
  */
-int layout_init(struct layout *l, const struct config *c, const struct model *m, const struct tensors *t,
-                struct error *e) MUST_CHECK;
+int layout_init(struct layout *l, const struct config *c, const struct model *m,
+                const struct tensors *t, struct error *e) MUST_CHECK;
 void layout_release(struct layout *l);
 
 #endif

@@ -19,6 +19,17 @@ struct reading {
 	struct error error;     /* of the first piece that failed */
 };
 
+size_t outer_parts(const struct checkpoint *c, const bool wanted[ROLE_COUNT], struct part **parts)
+{
+	const struct part *all;
+	size_t n_all = checkpoint_outer_parts(c, &all), n = 0;
+	*parts = mem_zero(n_all, sizeof **parts);
+	for (size_t i = 0; i < n_all; i++)
+		if (wanted[all[i].role])
+			(*parts)[n++] = all[i];
+	return n;
+}
+
 /* A plain (n, k) matrix of the columns from `first` on, in the staging memory. */
 static int read_piece(struct reading *r, size_t first, void *staging, struct error *e)
 {
@@ -76,14 +87,17 @@ static int read_part(struct reading *r, struct workers *w, const struct part *pa
 	return r->status;
 }
 
-int outer_read(struct checkpoint *c, struct workers *w, const struct part *parts, size_t n, checkpoint_put *put,
-               void *context, struct error *e)
+int outer_read(struct checkpoint *c, struct workers *w, const bool wanted[ROLE_COUNT], checkpoint_put *put, void *context,
+               struct error *e)
 {
 	struct reading r = { .c = c, .put = put, .context = context };
+	const struct part *all;
+	size_t n = checkpoint_outer_parts(c, &all);
 	int status = 0;
 	pthread_mutex_init(&r.lock, NULL);
 	for (size_t i = 0; i < n && status == 0; i++)
-		status = read_part(&r, w, &parts[i], e);
+		if (wanted[all[i].role])
+			status = read_part(&r, w, &all[i], e);
 	pthread_mutex_destroy(&r.lock);
 	return status;
 }

@@ -7,12 +7,15 @@
 #include "checkpoint.h"
 #include "workers.h"
 
+/* Copies of the outer parts of the wanted roles, without data: *parts, freed by the caller.  Their number. */
+size_t outer_parts(const struct checkpoint *c, const bool wanted[ROLE_COUNT], struct part **parts);
+
 /*
- * Reads n parts of checkpoint_outer_parts and calls `put` exactly once for every piece of them.  A piece has at most 4 MiB
- * (or 64 output columns) and begins at a multiple of 64 columns; pieces of one part are read and put on all threads of w
- * at once, through a staging buffer each.  0; or -1 and e, put's error included.
+ * Reads the same parts and calls `put` exactly once for every piece of them.  A piece has at most 4 MiB (or 64 output columns)
+ * and begins at a multiple of 64 columns; pieces of one part are read and put on all threads of w at once, through a
+ * staging buffer each.  0; or -1 and e, put's error included.
  */
-int outer_read(struct checkpoint *c, struct workers *w, const struct part *parts, size_t n, checkpoint_put *put,
-               void *context, struct error *e) MUST_CHECK;
+int outer_read(struct checkpoint *c, struct workers *w, const bool wanted[ROLE_COUNT], checkpoint_put *put, void *context,
+               struct error *e) MUST_CHECK;
 
 #endif

@@ -61,7 +61,8 @@ struct piece *pieces_cut(const struct layout_parts *p, size_t max, size_t *n_pie
 			mem_grow(&grown, &capacity, count + 1, sizeof *pieces);
 			pieces = grown;
 			uint64_t rest = len - at;
-			pieces[count++] = (struct piece){ p->tensor[i], at, rest < step ? rest : step, i, n };
+			pieces[count++] =
+				(struct piece){ p->tensor[i], at, rest < step ? rest : step, i, n };
 		}
 	}
 	*n_pieces = count;
@@ -88,7 +89,8 @@ static size_t first_column(const struct tensor_view *v, size_t at)
 	return lo;
 }
 
-bool piece_part(const struct piece *piece, const struct part *part, const void *bytes, struct part *out)
+bool piece_part(const struct piece *piece, const struct part *part, const void *bytes,
+                struct part *out)
 {
 	const struct tensor_view *v = &part->view;
 	size_t size = dtype_size(v->dtype);

@@ -17,11 +17,13 @@ struct piece {
 /* The smallest cut of any tensor of these parts, in bytes: a piece is a multiple of it. */
 size_t pieces_unit_max(const struct layout_parts *p);
 
-/* Cuts all tensors of the parts in order into pieces of at most max bytes (one unit, where that is more). *n
- * receives their number; the caller frees them. */
+/* Cuts all tensors of the parts in order into pieces of at most max bytes (one unit, where that is
+ * more). *n receives their number; the caller frees them. */
 struct piece *pieces_cut(const struct layout_parts *p, size_t max, size_t *n);
 
-/* What of a part lies in the piece, whose bytes are at `bytes`: written to *out with its column and view.  false: nothing. */
-bool piece_part(const struct piece *piece, const struct part *part, const void *bytes, struct part *out);
+/* What of a part lies in the piece, whose bytes are at `bytes`: written to *out with its column and
+ * view.  false: nothing. */
+bool piece_part(const struct piece *piece, const struct part *part, const void *bytes,
+                struct part *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "tally.h"
 #include "text_out.h"
 
 enum table { TABLE_NONE, TABLE_ROWS, TABLE_NLL };
@@ -15,15 +16,35 @@ struct report {
 	struct text_out out;
 	bool json, lens;
 	const struct tms_header *header;
-	const struct token_text *names;
+	const struct questions *questions;
+	struct tallies tallies;
 	enum table table;       /* whose heading was printed last */
 };
 
-struct report *report_open(const char *path, bool json, bool lens, const struct tms_header *h,
-                           const struct token_text *names, struct error *e)
+/* One row and what was found for it. */
+struct row {
+	const struct frame *frame;
+	const struct sample *sample;
+	uint32_t position;
+	const struct token_value *top, *target, *diff;
+	size_t n_top, n_target, n_diff;
+};
+
+struct answer *answers_new(size_t n, const struct questions *q)
+{
+	size_t n_values = q->top + q->target.n + 2;
+	struct answer *a = mem_zero(n, sizeof *a + n_values * sizeof *a->values);
+	struct token_value *values = (struct token_value *)(a + n);
+	for (size_t i = 0; i < n; i++)
+		a[i].values = values + i * n_values;
+	return a;
+}
+
+struct report *report_open(const char *path, const struct questions *q, bool json, bool lens, const struct tms_header *h,
+                           struct error *e)
 {
 	struct report *r = mem_zero(1, sizeof *r);
-	*r = (struct report){ .json = json, .lens = lens, .header = h, .names = names };
+	*r = (struct report){ .json = json, .lens = lens, .header = h, .questions = q };
 	if (text_out_open(&r->out, path, e) == 0)
 		return r;
 	free(r);
@@ -98,7 +119,7 @@ static void table_place(struct report *r, int variant, const char *site, int lay
 static void json_token(struct report *r, uint32_t id)
 {
 	size_t len;
-	char *text = token_text_of(r->names, id, &len);
+	char *text = token_text_of(r->questions->names, id, &len);
 	put(r, "\"token\":%u", id);
 	if (!text)
 		return;
@@ -120,12 +141,12 @@ static void json_tokens(struct report *r, const char *name, const struct token_v
 	text_char(&r->out, ']');
 }
 
-static bool has_position(const struct report_row *row)
+static bool has_position(const struct row *row)
 {
 	return !row->frame->pool.p || row->sample->n == 1;
 }
 
-static void json_row(struct report *r, const struct report_row *row)
+static void json_row(struct report *r, const struct row *row)
 {
 	const struct sample *s = row->sample;
 	text_char(&r->out, '{');
@@ -145,7 +166,7 @@ static void json_row(struct report *r, const struct report_row *row)
 		json_tokens(r, "top", row->top, row->n_top);
 	if (row->n_target)
 		json_tokens(r, "target", row->target, row->n_target);
-	if (row->diff) {
+	if (row->n_diff) {
 		put_value(r, "diff", row->diff[0].logit - row->diff[1].logit);
 		json_tokens(r, "between", row->diff, 2);
 	}
@@ -155,7 +176,7 @@ static void json_row(struct report *r, const struct report_row *row)
 static void table_token(struct report *r, uint32_t id)
 {
 	size_t len;
-	char *text = token_text_of(r->names, id, &len);
+	char *text = token_text_of(r->questions->names, id, &len);
 	if (text) {
 		text_json(&r->out, text, len);
 		text_char(&r->out, ' ');
@@ -173,7 +194,7 @@ static void table_tokens(struct report *r, const struct token_value *list, size_
 	}
 }
 
-static void table_row(struct report *r, const struct report_row *row)
+static void table_row(struct report *r, const struct row *row)
 {
 	const struct sample *s = row->sample;
 	if (r->table != TABLE_ROWS)
@@ -191,7 +212,7 @@ static void table_row(struct report *r, const struct report_row *row)
 	text_char(&r->out, '\n');
 	table_tokens(r, row->top, row->n_top, false);
 	table_tokens(r, row->target, row->n_target, true);
-	if (row->diff) {
+	if (row->n_diff) {
 		put(r, "%8s %20s %10.4f  ", "diff", "", row->diff[0].logit - row->diff[1].logit);
 		table_token(r, row->diff[0].id);
 		text_string(&r->out, " - ");
@@ -200,12 +221,20 @@ static void table_row(struct report *r, const struct report_row *row)
 	}
 }
 
-int report_row(struct report *r, const struct report_row *row, struct error *e)
+int report_row(struct report *r, const struct frame *f, const struct sample *s, uint32_t position, const struct answer *a,
+               struct error *e)
 {
+	const struct questions *q = r->questions;
+	if (questions_next(q, s, position))
+		tally_add(&tally_find(&r->tallies, f)->sample, -a->next, 1);
+	if (!questions_row(q, f, s, position))
+		return 0;
+	const struct token_value *target = a->values + q->top;
+	const struct row row = { f, s, position, a->values, target, target + a->n_target, q->top, a->n_target, a->n_diff };
 	if (r->json)
-		json_row(r, row);
+		json_row(r, &row);
 	else
-		table_row(r, row);
+		table_row(r, &row);
 	return status_of(r, e);
 }
 
@@ -246,15 +275,28 @@ static void table_nll(struct report *r, const struct tally *t, const struct samp
 	text_char(&r->out, '\n');
 }
 
-int report_nll(struct report *r, const struct tally *t, const struct sample *s, struct error *e)
+/* Of a sample of the sequence t; s NULL: of the whole sequence; t NULL: of no sequence at all. */
+static void put_nll(struct report *r, const struct tally *t, const struct sample *s)
 {
 	static const struct tally_sum none;
 	const struct tally_sum *sum = !t ? &none : s ? &t->sample : &t->total;
-	double nll = tally_value(sum);
 	if (r->json)
-		json_nll(r, t, s, sum->n, nll);
+		json_nll(r, t, s, sum->n, tally_value(sum));
 	else
-		table_nll(r, t, s, sum->n, nll);
+		table_nll(r, t, s, sum->n, tally_value(sum));
+}
+
+int report_sample(struct report *r, const struct frame *f, const struct sample *s, struct error *e)
+{
+	if (f->pool.p)
+		return 0;
+	struct tally *t = tally_find(&r->tallies, f);
+	int whole = tally_rows(t, s, e);
+	if (whole <= 0)
+		return whole;
+	if (r->questions->nll)
+		put_nll(r, t, s);
+	tally_next(t);
 	return status_of(r, e);
 }
 
@@ -262,6 +304,15 @@ int report_nll(struct report *r, const struct tally *t, const struct sample *s, 
 
 int report_finish(struct report *r, struct error *e)
 {
+	if (tallies_end(&r->tallies, e) < 0) {
+		report_abort(r);
+		return -1;
+	}
+	for (size_t i = 0; r->questions->nll && i < r->tallies.n; i++)
+		put_nll(r, r->tallies.at[i], NULL);
+	if (r->questions->nll && !r->tallies.n)
+		put_nll(r, NULL, NULL);
+	tallies_release(&r->tallies);
 	int status = text_out_finish(&r->out, e);
 	free(r);
 	return status;
@@ -271,6 +322,7 @@ void report_abort(struct report *r)
 {
 	if (!r)
 		return;
+	tallies_release(&r->tallies);
 	text_out_abort(&r->out);
 	free(r);
 }

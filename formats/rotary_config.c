@@ -7,6 +7,9 @@
 #include "config_key.h"
 #include "memory.h"
 
+/* Positions; exact in a double. */
+#define LENGTH_MAX ((size_t)1 << 40)
+
 static const char *const kinds[] = {
 	[ROTARY_DEFAULT] = "default", [ROTARY_LINEAR] = "linear", [ROTARY_DYNAMIC] = "dynamic",
 	[ROTARY_LLAMA3] = "llama3", [ROTARY_YARN] = "yarn", [ROTARY_LONGROPE] = "longrope",
@@ -34,13 +37,15 @@ static int read_kind(const struct json *p, struct rotary *r, struct error *e)
 			r->kind = (enum rotary_kind)i;
 			return 0;
 		}
-	return error_set(e, "'rope_type' is '%.60s', supported are default, linear, dynamic, llama3, yarn and "
-	                 "longrope", kind);
+	return error_set(e,
+	                 "'rope_type' is '%.60s', supported are default, linear, dynamic, llama3, "
+	                 "yarn and longrope",
+	                 kind);
 }
 
 /* How many of a head's dimensions turn. */
-static int read_dims(const struct json *json, const struct json *p, const struct family *f, const struct model *m,
-                     struct rotary *r, struct error *e)
+static int read_dims(const struct json *json, const struct json *p, const struct family *f,
+                     const struct model *m, struct rotary *r, struct error *e)
 {
 	static const char usual[] = "partial_rotary_factor";
 	const char *key = f->keys->rotary_part ? f->keys->rotary_part : usual;
@@ -49,11 +54,12 @@ static int read_dims(const struct json *json, const struct json *p, const struct
 	if (config_positive(p, usual, &part, e) < 0 || config_positive(json, key, &part, e) < 0)
 		return -1;
 	if (part > 1 || (!f->keys->rotary_part && part != 1))
-		return error_set(e, "'%s' is %g, which the family %s doesn't have", key, part, f->name);
+		return error_set(e, "'%s' is %g, which the family %s doesn't have", key, part,
+		                 f->name);
 	r->dims = (size_t)((double)m->head_width * part);
 	if (r->dims < 2 || r->dims % 2)
-		return error_set(e, "'%s' %g turns %zu of a head's %zu dimensions, an even number above 0 is needed", key,
-		                 part, r->dims, m->head_width);
+		return error_set(e, "'%s' %g turns %zu of a head's %zu dimensions, an even number "
+		                 "above 0 is needed", key, part, r->dims, m->head_width);
 	return 0;
 }
 
@@ -63,7 +69,8 @@ static int read_list(const struct json *p, const char *key, size_t n, double **o
 	if (json_get(p, key, JSON_KIND_ARRAY, &list, e) < 0)
 		return -1;
 	if (json_count(list) != n)
-		return error_set(e, "'%s' has %zu numbers where %zu are due", key, json_count(list), n);
+		return error_set(e, "'%s' has %zu numbers where %zu are due", key, json_count(list),
+		                 n);
 	*out = mem_zero(n, sizeof **out);
 	for (size_t i = 0; i < n; i++) {
 		(*out)[i] = json_double(json_at(list, i), 0);
@@ -73,9 +80,10 @@ static int read_list(const struct json *p, const char *key, size_t n, double **o
 	return 0;
 }
 
-/* The library takes the ratio of the two lengths where the older one stands beside the object, for longrope even in
- * place of a factor that is given. */
-static int read_factor(const struct json *p, bool original_beside, struct rotary *r, struct error *e)
+/* The library takes the ratio of the two lengths where the older one stands beside the object, for
+ * longrope even in place of a factor that is given. */
+static int read_factor(const struct json *p, bool original_beside, struct rotary *r,
+                       struct error *e)
 {
 	bool by_lengths = r->kind == ROTARY_YARN || r->kind == ROTARY_LONGROPE;
 	r->factor = by_lengths ? (double)r->context / (double)r->original_context : 0;
@@ -83,16 +91,20 @@ static int read_factor(const struct json *p, bool original_beside, struct rotary
 		return 0;
 	if (config_positive(p, "factor", &r->factor, e) < 0)
 		return -1;
-	return r->factor > 0 ? 0 : error_set(e, "'factor' is missing, rope_type '%s' needs it", kinds[r->kind]);
+	if (!(r->factor > 0))
+		return error_set(e, "'factor' is missing, rope_type '%s' needs it", kinds[r->kind]);
+	return 0;
 }
 
-static int read_lengths(const struct json *json, const struct json *p, struct rotary *r, struct error *e)
+static int read_lengths(const struct json *json, const struct json *p, struct rotary *r,
+                        struct error *e)
 {
 	static const char key[] = "original_max_position_embeddings";
 	r->original_context = r->context;
-	int beside = config_size(json, key, false, 1, (size_t)1 << 40, &r->original_context, e);
-	if (beside < 0 ||
-	    (!beside && config_size(p, key, false, 1, (size_t)1 << 40, &r->original_context, e) < 0))
+	int beside = config_size(json, key, false, 1, LENGTH_MAX, &r->original_context, e);
+	if (beside < 0)
+		return -1;
+	if (!beside && config_size(p, key, false, 1, LENGTH_MAX, &r->original_context, e) < 0)
 		return -1;
 	return read_factor(p, beside > 0, r, e);
 }
@@ -103,8 +115,11 @@ static int read_llama3(const struct json *p, struct rotary *r, struct error *e)
 	    config_positive(p, "high_freq_factor", &r->high_freq_factor, e) < 0)
 		return -1;
 	if (!(r->low_freq_factor > 0) || !(r->high_freq_factor > r->low_freq_factor))
-		return error_set(e, "'low_freq_factor' and 'high_freq_factor' are %g and %g, the second must be the larger",
-		                 r->low_freq_factor, r->high_freq_factor);
+		return error_set(
+			e,
+			"'low_freq_factor' and 'high_freq_factor' are %g and %g, the second "
+			"must be the larger",
+			r->low_freq_factor, r->high_freq_factor);
 	return 0;
 }
 
@@ -126,7 +141,8 @@ static int read_yarn(const struct json *p, struct rotary *r, struct error *e)
 	r->beta_fast = 32;
 	r->beta_slow = 1;
 	r->truncate = true;
-	if (read_optional(p, "beta_fast", &r->beta_fast, e) < 0 || read_optional(p, "beta_slow", &r->beta_slow, e) < 0 ||
+	if (read_optional(p, "beta_fast", &r->beta_fast, e) < 0 ||
+	    read_optional(p, "beta_slow", &r->beta_slow, e) < 0 ||
 	    read_optional(p, "mscale", &r->mscale, e) < 0 ||
 	    read_optional(p, "mscale_all_dim", &r->mscale_all_dim, e) < 0 ||
 	    config_positive(p, "attention_factor", &r->attention_factor, e) < 0 ||
@@ -152,10 +168,13 @@ static int read_parameters(const struct json *json, const struct json *p, const 
 {
 	if (read_kind(p, r, e) < 0 || read_dims(json, p, f, m, r, e) < 0)
 		return -1;
-	if (config_positive(json, f->keys->theta, &r->theta, e) < 0 || config_positive(p, "rope_theta", &r->theta, e) < 0)
+	if (config_positive(json, f->keys->theta, &r->theta, e) < 0 ||
+	    config_positive(p, "rope_theta", &r->theta, e) < 0)
 		return -1;
 	if (json_kind(json_member(p, "full_attention")) == JSON_KIND_OBJECT)
-		return error_set(e, "it has parameters for each type of layer, which the family %s doesn't", f->name);
+		return error_set(
+			e, "it has parameters for each type of layer, which the family %s doesn't",
+			f->name);
 	if (r->kind == ROTARY_DYNAMIC && r->dims <= 2)
 		return error_set(e, "rope_type 'dynamic' needs more than 2 dimensions");
 	if (r->kind == ROTARY_YARN && r->theta == 1)
@@ -174,13 +193,13 @@ static int read_parameters(const struct json *json, const struct json *p, const 
 	}
 }
 
-int rotary_config_read(const struct json *json, const struct family *f, const struct model *m, struct rotary *r,
-                       struct error *e)
+int rotary_config_read(const struct json *json, const struct family *f, const struct model *m,
+                       struct rotary *r, struct error *e)
 {
 	const struct json *p;
 	r->theta = f->theta;
 	r->context = f->context;
-	if (config_size(json, f->keys->context, false, 1, (size_t)1 << 40, &r->context, e) < 0 ||
+	if (config_size(json, f->keys->context, false, 1, LENGTH_MAX, &r->context, e) < 0 ||
 	    find_parameters(json, &p, e) < 0)
 		return -1;
 	return read_parameters(json, p, f, m, r, e);

@@ -31,7 +31,8 @@ void safetensors_shape(char *to, size_t to_len, const uint64_t *dim, int n_dims)
 {
 	size_t used = (size_t)snprintf(to, to_len, "[");
 	for (int i = 0; i < n_dims && used < to_len; i++)
-		used += (size_t)snprintf(to + used, to_len - used, "%s%" PRIu64, i ? ", " : "", dim[i]);
+		used += (size_t)snprintf(to + used, to_len - used, "%s%" PRIu64, i ? ", " : "",
+		                         dim[i]);
 	if (used < to_len)
 		snprintf(to + used, to_len - used, "]");
 }
@@ -54,14 +55,16 @@ static int read_type(struct safetensor *t, unsigned *bits, const struct json *v,
 }
 
 /* The bytes that dtype and shape ask for. */
-static int read_shape(struct safetensor *t, unsigned bits, const struct json *v, uint64_t *len, struct error *e)
+static int read_shape(struct safetensor *t, unsigned bits, const struct json *v, uint64_t *len,
+                      struct error *e)
 {
 	const struct json *shape;
 	int found = json_get(v, "shape", JSON_KIND_ARRAY, &shape, e);
 	if (found <= 0)
 		return found < 0 ? -1 : error_set(e, "'shape' is missing");
 	if (json_count(shape) > SAFETENSORS_DIMS)
-		return error_set(e, "it has %zu dimensions, at most %d are read", json_count(shape), SAFETENSORS_DIMS);
+		return error_set(e, "it has %zu dimensions, at most %d are read", json_count(shape),
+		                 SAFETENSORS_DIMS);
 	t->n_dims = (int)json_count(shape);
 	uint64_t n = bits;
 	for (int i = 0; i < t->n_dims; i++) {
@@ -78,10 +81,12 @@ static int read_shape(struct safetensor *t, unsigned bits, const struct json *v,
 	return 0;
 }
 
-static int read_tensor(struct safetensor *t, const struct json *v, uint64_t data_len, struct error *e)
+static int read_tensor(struct safetensor *t, const struct json *v, uint64_t data_len,
+                       struct error *e)
 {
 	if (json_kind(v) != JSON_KIND_OBJECT)
-		return error_set(e, "it is described by %s where an object is due", json_kind_name(v));
+		return error_set(e, "it is described by %s where an object is due",
+		                 json_kind_name(v));
 	unsigned bits = 0;
 	uint64_t len = 0;
 	if (read_type(t, &bits, v, e) < 0 || read_shape(t, bits, v, &len, e) < 0)
@@ -125,21 +130,27 @@ static int check_places(struct safetensors *s, uint64_t data, struct error *e)
 	for (size_t i = 0; i < s->n_tensors; i++) {
 		struct safetensor *t = &s->tensor[i];
 		if (t->offset != at)
-			return error_set(e, "%s: tensor '%s': its bytes %s, the file is damaged", s->path, t->name,
-			                 t->offset < at ? "overlap those of another tensor" : "follow a hole");
+			return error_set(e, "%s: tensor '%s': its bytes %s, the file is damaged",
+			                 s->path, t->name,
+			                 t->offset < at ? "overlap those of another tensor"
+			                                : "follow a hole");
 		at += t->len;
 		t->offset += data;
 	}
 	if (at != s->size - data)
-		return error_set(e, "%s: %" PRIu64 " bytes follow the last tensor, the file is damaged", s->path,
-		                 s->size - data - at);
+		return error_set(e,
+		                 "%s: %" PRIu64
+		                 " bytes follow the last tensor, the file is damaged",
+		                 s->path, s->size - data - at);
 	return 0;
 }
 
-static int read_tensors(struct safetensors *s, const struct json *header, uint64_t data, struct error *e)
+static int read_tensors(struct safetensors *s, const struct json *header, uint64_t data,
+                        struct error *e)
 {
 	if (json_kind(header) != JSON_KIND_OBJECT)
-		return error_set(e, "%s: the header is %s where an object is due", s->path, json_kind_name(header));
+		return error_set(e, "%s: the header is %s where an object is due", s->path,
+		                 json_kind_name(header));
 	s->tensor = mem_zero(json_count(header), sizeof *s->tensor);
 	size_t names_len = 0;
 	void *at = NULL;
@@ -171,18 +182,21 @@ static int read_header(struct safetensors *s, struct error *e)
 	s->size = (uint64_t)st.st_size;
 	unsigned char prefix[8];
 	if (s->size < sizeof prefix)
-		return error_set(e, "%s: %" PRIu64 " bytes are no .safetensors file", s->path, s->size);
+		return error_set(e, "%s: %" PRIu64 " bytes are no .safetensors file", s->path,
+		                 s->size);
 	if (io_read_at(s->fd, prefix, sizeof prefix, 0, s->path, e) < 0)
 		return -1;
 	uint64_t len = 0;
 	for (int i = 7; i >= 0; i--)
 		len = len << 8 | prefix[i];
 	if (len > SAFETENSORS_HEADER_LIMIT)
-		return error_set(e, "%s: a header of %" PRIu64 " bytes, at most %d are read; is it a .safetensors file?",
+		return error_set(e,
+		                 "%s: a header of %" PRIu64 " bytes, at most %d are read; is it a "
+		                 ".safetensors file?",
 		                 s->path, len, SAFETENSORS_HEADER_LIMIT);
 	if (len > s->size - sizeof prefix)
-		return error_set(e, "%s: the header is %" PRIu64 " bytes long, the file %" PRIu64 "; it is cut short",
-		                 s->path, len, s->size);
+		return error_set(e, "%s: the header is %" PRIu64 " bytes long, the file %" PRIu64
+		                 "; it is cut short", s->path, len, s->size);
 	char *text = mem_try(len + 1, s->path, e);
 	if (!text)
 		return -1;

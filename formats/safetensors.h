@@ -1,6 +1,7 @@
 /*
  * One .safetensors file: an 8-byte length, a JSON header, and the tensors' bytes end to end.
- * The header is checked as the format's own library checks it; the file stays open, and nothing is mapped.
+ * The header is checked as the format's own library checks it; the file stays open, and nothing
+ * is mapped.
  */
 #ifndef SAFETENSORS_H
 #define SAFETENSORS_H
@@ -19,7 +20,7 @@ enum {
 struct safetensor {
 	const char *name;
 	const char *type;       /* as spelled in the file: "BF16" */
-	enum dtype dtype;       /* DTYPE_NONE for a type that the format knows and this suite does not compute with */
+	enum dtype dtype;       /* DTYPE_NONE: known to the format, but nothing to compute with */
 	int n_dims;
 	uint64_t dim[SAFETENSORS_DIMS];
 	uint64_t offset, len;   /* bytes, from the file's start */
@@ -29,15 +30,16 @@ struct safetensors {
 	char *path;
 	int fd;
 	uint64_t size;                  /* of the file */
-	struct safetensor *tensor;      /* (n_tensors), in file order; their bytes fill the file without holes */
+	struct safetensor *tensor;      /* (n_tensors), in file order, without holes */
 	size_t n_tensors;
 	char *names;                    /* where the names lie */
 };
 
 /*
- * Opens a file and reads its header.  Refused: a length beyond the file or the limit, text that isn't one JSON
- * object, a name given twice, a tensor without dtype, shape or data_offsets, an unknown dtype, bytes that disagree
- * with dtype and shape, overlaps, holes, and bytes after the last tensor.  NULL and e ("FILE: tensor 'NAME': ...").
+ * Opens a file and reads its header.  Refused: a length beyond the file or the limit, text that
+ * isn't one JSON object, a name given twice, a tensor without dtype, shape or data_offsets, an
+ * unknown dtype, bytes that disagree with dtype and shape, overlaps, holes, and bytes after the
+ * last tensor.  NULL and e ("FILE: tensor 'NAME': ...").
  */
 struct safetensors *safetensors_open(const char *path, struct error *e) MUST_CHECK;
 void safetensors_close(struct safetensors *s);

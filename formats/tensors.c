@@ -21,7 +21,9 @@ static int by_name(const void *a, const void *b)
 {
 	const struct tensor *x = a, *y = b;
 	int order = strcmp(x->is->name, y->is->name);
-	return order ? order : x->file_number < y->file_number ? -1 : x->file_number > y->file_number;
+	return order                             ? order
+	       : x->file_number < y->file_number ? -1
+	                                         : x->file_number > y->file_number;
 }
 
 /* Takes over the file. */
@@ -31,7 +33,8 @@ static void add_file(struct tensors *t, struct safetensors *file)
 	t->file[t->n_files] = file;
 	t->tensor = mem_resize(t->tensor, t->n_tensors + file->n_tensors, sizeof *t->tensor);
 	for (size_t i = 0; i < file->n_tensors; i++)
-		t->tensor[t->n_tensors++] = (struct tensor){ &file->tensor[i], file, t->n_files, false };
+		t->tensor[t->n_tensors++] =
+			(struct tensor){ &file->tensor[i], file, t->n_files, false };
 	t->n_files++;
 }
 
@@ -52,7 +55,8 @@ static int by_text(const void *a, const void *b)
 }
 
 /* The names of the shards, each once, sorted; the caller frees the list. */
-static int list_shards(const struct json *map, const char ***out, size_t *n, const char *path, struct error *e)
+static int list_shards(const struct json *map, const char ***out, size_t *n, const char *path,
+                       struct error *e)
 {
 	const char **names = mem_zero(json_count(map), sizeof *names);
 	size_t found = 0;
@@ -63,8 +67,11 @@ static int list_shards(const struct json *map, const char ***out, size_t *n, con
 		const char *name = json_text(v, &len);
 		if (!name || !len || strlen(name) != len || strchr(name, '/') || *name == '.') {
 			free(names);
-			return error_set(e, "%s: tensor '%.200s' is in '%.200s', which is not the name of a file beside the index",
-			                 path, key, name ? name : "");
+			return error_set(
+				e,
+				"%s: tensor '%.200s' is in '%.200s', which is not the name of a "
+				"file beside the index",
+				path, key, name ? name : "");
 		}
 		names[found++] = name;
 	}
@@ -77,7 +84,8 @@ static int list_shards(const struct json *map, const char ***out, size_t *n, con
 	*out = names;
 	if (*n > SHARDS_MAX) {
 		free(names);
-		return error_set(e, "%s: it names %zu files, at most %d are read", path, *n, SHARDS_MAX);
+		return error_set(e, "%s: it names %zu files, at most %d are read", path, *n,
+		                 SHARDS_MAX);
 	}
 	return 0;
 }
@@ -98,8 +106,8 @@ static struct tensor *find_all(const struct tensors *t, const char *name, size_t
 	return t->tensor + lo;
 }
 
-static int mark_listed(struct tensors *t, const struct json *map, const char *const *names, const char *path,
-                       struct error *e)
+static int mark_listed(struct tensors *t, const struct json *map, const char *const *names,
+                       const char *path, struct error *e)
 {
 	void *at = NULL;
 	const char *key;
@@ -111,8 +119,9 @@ static int mark_listed(struct tensors *t, const struct json *map, const char *co
 			if (!strcmp(names[same[i].file_number], json_text(v, NULL)))
 				found = same[i].listed = true;
 		if (!found)
-			return error_set(e, "%s: tensor '%.200s' is not in %s, where the index has it", path, key,
-			                 json_text(v, NULL));
+			return error_set(e,
+			                 "%s: tensor '%.200s' is not in %s, where the index has it",
+			                 path, key, json_text(v, NULL));
 	}
 	return 0;
 }
@@ -128,15 +137,17 @@ static int drop_doubles(struct tensors *t, const char *path, struct error *e)
 			if (same[n].listed)
 				choice = n;
 		if (n > 1 && !same[choice].listed)
-			return error_set(e, "%s: tensor '%.200s' is in %s and %s, and not in the index", path, same->is->name,
-			                 same[0].file->path, same[1].file->path);
+			return error_set(
+				e, "%s: tensor '%.200s' is in %s and %s, and not in the index",
+				path, same->is->name, same[0].file->path, same[1].file->path);
 		t->tensor[kept++] = same[choice];
 	}
 	t->n_tensors = kept;
 	return 0;
 }
 
-static int open_shards(struct tensors *t, const struct json *map, const char *dir, const char *path, struct error *e)
+static int open_shards(struct tensors *t, const struct json *map, const char *dir, const char *path,
+                       struct error *e)
 {
 	const char **names = NULL;
 	size_t n = 0;
@@ -161,8 +172,12 @@ static int open_index(struct tensors *t, const char *dir, const char *path, stru
 		return -1;
 	const struct json *map = NULL;
 	int found = json_get(json, "weight_map", JSON_KIND_OBJECT, &map, e);
-	int r = found < 0 ? error_in(e, "%s", path) : !found ? error_set(e, "%s: 'weight_map' is missing", path) :
-		open_shards(t, map, dir, path, e);
+	int r;
+	if (found > 0)
+		r = open_shards(t, map, dir, path, e);
+	else
+		r = found < 0 ? error_in(e, "%s", path)
+		              : error_set(e, "%s: 'weight_map' is missing", path);
 	json_free(json);
 	return r;
 }
@@ -170,7 +185,8 @@ static int open_index(struct tensors *t, const char *dir, const char *path, stru
 int tensors_open(struct tensors *t, const char *dir, struct error *e)
 {
 	*t = (struct tensors){ .dir = mem_string(dir) };
-	char *single = mem_format("%s/model.safetensors", dir), *index = mem_format("%s/%s", dir, index_name);
+	char *single = mem_format("%s/model.safetensors", dir);
+	char *index = mem_format("%s/%s", dir, index_name);
 	struct stat st;
 	int r;
 	if (stat(single, &st) == 0) {
@@ -180,8 +196,11 @@ int tensors_open(struct tensors *t, const char *dir, struct error *e)
 	} else if (stat(index, &st) == 0) {
 		r = open_index(t, dir, index, e);
 	} else {
-		r = error_set(e, "%s: there is neither model.safetensors nor %s; other formats have to be converted", dir,
-		              index_name);
+		r = error_set(
+			e,
+			"%s: there is neither model.safetensors nor %s; other formats have to "
+			"be converted",
+			dir, index_name);
 	}
 	free(single);
 	free(index);
@@ -215,11 +234,6 @@ uint64_t tensors_len(const struct tensors *t)
 	return len;
 }
 
-static size_t sample_len(const struct tensor *x)
-{
-	return x->is->len < SAMPLE_LEN ? (size_t)x->is->len : SAMPLE_LEN;
-}
-
 int tensors_hash(const struct tensors *t, struct checksum *sum, struct error *e)
 {
 	for (size_t i = 0; i < t->n_tensors; i++) {
@@ -234,14 +248,16 @@ int tensors_hash(const struct tensors *t, struct checksum *sum, struct error *e)
 	/* All are asked for before one is waited for: a cold disk answers them together. */
 	for (size_t i = 0; i < n; i++) {
 		const struct tensor *x = &t->tensor[i * t->n_tensors / n];
-		(void)posix_fadvise(x->file->fd, (off_t)x->is->offset, SAMPLE_LEN, POSIX_FADV_WILLNEED);
+		(void)posix_fadvise(x->file->fd, (off_t)x->is->offset, SAMPLE_LEN,
+		                    POSIX_FADV_WILLNEED);
 	}
 	for (size_t i = 0; i < n; i++) {
 		const struct tensor *x = &t->tensor[i * t->n_tensors / n];
 		unsigned char bytes[SAMPLE_LEN];
-		if (io_read_at(x->file->fd, bytes, sample_len(x), x->is->offset, x->file->path, e) < 0)
+		size_t len = x->is->len < SAMPLE_LEN ? (size_t)x->is->len : SAMPLE_LEN;
+		if (io_read_at(x->file->fd, bytes, len, x->is->offset, x->file->path, e) < 0)
 			return -1;
-		checksum_add(sum, bytes, sample_len(x));
+		checksum_add(sum, bytes, len);
 	}
 	return 0;
 }

@@ -96,21 +96,21 @@ static int check_id(const struct token_text *t, uint64_t id, struct error *e)
 	return 0;
 }
 
-static int read_one(struct token_text *t, const char *text, uint32_t *id, struct error *e)
+/* A text or #ID. */
+static int read_one(struct token_text *t, const char *text, size_t len, uint32_t *id, struct error *e)
 {
-	if (strcmp(text, "@") == 0) {
-		*id = TOKEN_OWN;
-		return 0;
-	}
-	if (text[0] == '#' && text[1] && text[1 + strspn(text + 1, "0123456789")] == 0) {
-		/* More than ten digits are above any vocabulary. */
-		uint64_t number = strlen(text) > 11 ? UINT64_MAX : strtoull(text + 1, NULL, 10);
+	uint64_t number = 0;
+	size_t i = 1;
+	if (len < 2 || text[0] != '#')
+		i = 0;
+	for (; i && i < len && text[i] >= '0' && text[i] <= '9'; i++)
+		/* Large enough for any id, and stays there. */
+		number = number < UINT32_MAX ? number * 10 + (uint64_t)(text[i] - '0') : number;
+	if (i && i == len) {
 		*id = (uint32_t)number;
 		return check_id(t, number, e);
 	}
-	if (token_text_find(t, text, strlen(text), id, e) < 0)
-		return -1;
-	return check_id(t, *id, e);
+	return token_text_find(t, text, len, id, e) < 0 ? -1 : check_id(t, *id, e);
 }
 
 int token_list_open(struct token_list *l, struct token_text *t, const char *text, bool pair, struct error *e)
@@ -125,7 +125,10 @@ int token_list_open(struct token_list *l, struct token_text *t, const char *text
 		status = error_set(e, "'%s': names %zu tokens where two are due: A,B", text, l->n);
 	for (size_t i = 0; i < l->n && status == 0; i++) {
 		keys[i] = pair_keys[pair ? i : 0];
-		status = read_one(t, item[i], &l->ids[i], e);
+		if (strcmp(item[i], "@") == 0)
+			l->ids[i] = TOKEN_OWN;
+		else
+			status = read_one(t, item[i], strlen(item[i]), &l->ids[i], e);
 	}
 	free(item);
 	if (status < 0)
@@ -167,14 +170,10 @@ static int own_token(struct token_text *t, const struct sample *s, const char *k
 	const char *name = s->id.p ? s->id.p : "";
 	if (!find_extra(s, key, &c) || wire_next(&c, &v) < 0 || v.type == WIRE_NIL)
 		return 0;
-	if (v.type == WIRE_ARRAY && v.n == 1 && wire_next(&c, &v) < 0)
-		return 0;
 	if (v.type != WIRE_STR && v.type != WIRE_UINT)
 		return error_set(e, "sample '%s': its %s is %s; a token's text or id is due", name, key, wire_type_name(v.type));
 	*id = (uint32_t)v.number;
-	int status = v.type == WIRE_STR ? token_text_find(t, v.p, v.len, id, e) : 0;
-	if (status == 0)
-		status = check_id(t, v.type == WIRE_STR ? *id : v.number, e);
+	int status = v.type == WIRE_STR ? read_one(t, v.p, v.len, id, e) : check_id(t, v.number, e);
 	return status < 0 ? error_in(e, "sample '%s': %s", name, key) : 1;
 }
 

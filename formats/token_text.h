@@ -43,8 +43,8 @@ int token_list_open(struct token_list *l, struct token_text *t, const char *text
 void token_list_close(struct token_list *l);
 
 /*
- * The list's ids for a sample: ids (l->n) receives them, without those that the sample doesn't bring along.  A sample's own
- * token is its text, its id, or an array of one id.  Their number, or -1 and e when one of them isn't one token.
+ * The list's ids for a sample: ids (l->n) receives them, without those that the sample doesn't bring along; its own
+ * are written like those of a list, or are numbers.  Their number, or -1 and e when one of them isn't one token.
  */
 ptrdiff_t token_list_ids(const struct token_list *l, struct token_text *t, const struct sample *s, uint32_t *ids,
                          struct error *e) MUST_CHECK;

@@ -347,9 +347,8 @@ int tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, con
 		return -1;
 	if (c.spans)
 		count_characters(out, first, out->n, text, len);
-	uint32_t end = c.spans && out->n > first ? out->span[out->n - 1].end : 0;
 	for (size_t i = 0; template && i < t->template.n_after; i++)
-		put_id(&c, t->template.after[i], (struct origin){ end, end });
+		put_id(&c, t->template.after[i], (struct origin){ 0, 0 });
 	return 0;
 }
 

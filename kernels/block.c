@@ -567,18 +567,26 @@ static int filter_step(struct block *b, const struct step *s, struct error *e)
 	return 0;
 }
 
+/* Whether every tile must have come to `s` before it begins: it needs all rows, or a filter does that follows the step
+ * before. */
+static bool begins_run(const struct block *b, const struct step *s)
+{
+	return (!s->tile && taken(b, s)) || (taken(b, s - 1) && filtered(b, s - 1));
+}
+
+/* A tile's buffers hold no longer than one run of steps by tile. */
 static int run_steps(struct block *b, struct error *e)
 {
 	for (size_t s = 0; s < ARRAY_LEN(steps); s = b->end_step) {
 		b->first_step = s;
 		b->end_step = s + 1;
+		if (!taken(b, &steps[s]))
+			continue;
 		if (!steps[s].tile) {
-			if (taken(b, &steps[s]))
-				steps[s].batch(b);
+			steps[s].batch(b);
 			continue;
 		}
-		while (b->end_step < ARRAY_LEN(steps) && steps[b->end_step].tile &&
-		       !(taken(b, &steps[b->end_step - 1]) && filtered(b, &steps[b->end_step - 1])))
+		while (b->end_step < ARRAY_LEN(steps) && !begins_run(b, &steps[b->end_step]))
 			b->end_step++;
 		workers_run(b->workers, n_tiles(b, b->batch->x.n), tile_task, b);
 		const struct step *last = &steps[b->end_step - 1];

@@ -223,26 +223,44 @@ static size_t meta_len(const struct frame *f)
 	return len;
 }
 
-int head_add(struct head *h, const struct frame *f, const void *rows, struct error *e)
+/* Takes up whole samples, or a part of a long one; rows: of that piece. */
+static int add_piece(struct head *h, const struct frame *piece, const char *rows, struct error *e)
 {
 	const struct head_reader *r = h->reader;
-	const char *from = rows;
-	size_t row_len = h->m->width * dtype_size(f->dtype), row = 0;
+	size_t row_len = h->m->width * dtype_size(piece->dtype), row = 0;
 	struct waiting *w = mem_zero(1, sizeof *w);
-	w->f = frame_like(f);
+	w->f = frame_like(piece);
 	*h->end = w;
 	h->end = &w->next;
-	h->waiting_len += meta_len(f);
+	h->waiting_len += meta_len(piece);
 	for (size_t i = 0; i < w->f->n_samples; i++) {
 		const struct sample *s = &w->f->samples[i];
 		size_t n = frame_sample_rows(w->f, s);
-		for (size_t k = 0; k < n; k++, row++, from += row_len) {
+		for (size_t k = 0; k < n; k++, row++) {
 			uint32_t position = s->first + (uint32_t)k;
-			if (r->wants(r->context, w->f, s, position) && gather(h, w->f, s, position, row, from, e) < 0)
+			if (r->wants(r->context, w->f, s, position) &&
+			    gather(h, w->f, s, position, row, rows + row * row_len, e) < 0)
 				return -1;
 		}
 	}
 	return h->waiting_len > WAITING_LEN ? flush(h, true, e) : 0;
+}
+
+int head_add(struct head *h, const struct frame *f, struct error *e)
+{
+	struct frame_cursor cursor = { 0 };
+	struct frame piece;
+	const char *rows = f->rows;
+	size_t row_len = h->m->width * dtype_size(f->dtype);
+	/* Taps write frames cut by the size of their rows; cut so from the start, no more than one waits in memory. */
+	size_t cut_len = h->reader->pass ? h->m->vocab * dtype_size(h->ops->work) : row_len;
+	int status = 0;
+	while (status == 0 && frame_cut(f, cut_len, &cursor, &piece)) {
+		status = add_piece(h, &piece, rows, e);
+		rows += frame_n_rows(&piece) * row_len;
+	}
+	frame_cut_release(&cursor);
+	return status;
 }
 
 int head_end(struct head *h, struct error *e)

@@ -32,7 +32,7 @@ struct head_reader {
 	/*
 	 * Rows first..first+n-1 of the frame, each handed over once: normed (n, H) and logits (n, V; NULL without) are
 	 * theirs if they were wanted; else nothing is said of the values.  A frame without rows is passed with n = 0.  May
-	 * be NULL.
+	 * be NULL; else the frames that readers see are the given ones cut (frame_cut) to rows of V values.
 	 */
 	int (*pass)(void *context, const struct frame *f, size_t first, size_t n, const void *normed, const void *logits,
 	            struct error *e);
@@ -50,9 +50,8 @@ struct head *head_open(const struct ops *ops, struct device *d, const struct mod
                        const struct layer *after, bool logits, const struct head_reader *reader, struct error *e)
 	MUST_CHECK;
 
-/* rows (frame_n_rows(f), H) of f->dtype, end to end; f and rows stay the caller's and aren't needed afterwards.  0, or -1
- * when a reader failed. */
-int head_add(struct head *h, const struct frame *f, const void *rows, struct error *e) MUST_CHECK;
+/* f: rows (n, H); stays the caller's and isn't needed afterwards.  0, or -1 when a reader failed. */
+int head_add(struct head *h, const struct frame *f, struct error *e) MUST_CHECK;
 
 /* Reads what is left.  0 or -1. */
 int head_end(struct head *h, struct error *e) MUST_CHECK;

@@ -10,10 +10,27 @@
 #include "model.h"
 #include "tms.h"
 
-/* Opens `path` (see tms_open): another kind or another model's stream is refused. */
-struct tms_reader *lens_open(const char *path, const struct model *m, bool any_layer, struct error *e) MUST_CHECK;
+struct lens {
+	struct tms_reader *in;
+	const struct model *m;
+	/* the caller's to set */
+	bool any_layer;         /* as a lens */
+	const char *positions_for; /* who needs the rows of every position ("--nll"); NULL: pooled rows will do */
+	const char *one_for;    /* who needs all frames to be of one site and layer; NULL: nobody */
+	/* where the frames before were from */
+	char *site;
+	int layer;
+};
 
-/* Like tms_next, for a frame of rows (n, H) of a floating-point type. */
-int lens_next(struct tms_reader *r, const struct model *m, bool any_layer, struct frame **f, struct error *e) MUST_CHECK;
+/* Opens `path` (see tms_open): another kind or another model's stream is refused. */
+int lens_open(struct lens *l, const char *path, const struct model *m, bool any_layer, struct error *e) MUST_CHECK;
+
+/*
+ * Like tms_next, for a frame of rows (n, H) of a floating-point type; the token ids of its samples, where they are known, are
+ * below V.
+ */
+int lens_next(struct lens *l, struct frame **f, struct error *e) MUST_CHECK;
+
+void lens_close(struct lens *l);
 
 #endif

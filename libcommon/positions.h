@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "option.h"
 #include "pooling.h"
+#include "site.h"
 
 struct positions {
 	bool all;
@@ -29,5 +31,12 @@ static inline MUST_CHECK int positions_check(const struct positions *p, const st
 	uint32_t first, n;
 	return p->all ? 0 : pool_range(&p->pool, s, &first, &n, e);
 }
+
+/*
+ * The positions that each --tap of the list reads: p (list->n) receives them, and sites every site that one of them names.
+ * 0 or -1.
+ */
+int positions_of_taps(const struct option_list *list, const char *program, struct positions *p, bool sites[SITE_COUNT],
+                      struct error *e) MUST_CHECK;
 
 #endif

@@ -1,13 +1,14 @@
 #!/bin/sh
-# The whole pipeline on the small model of tests/mood: what it says next, how surprised it is, what it took, and
-# where happy and sad part.  Every command is shown before it runs.
+# The whole pipeline on the small model of tests/mood: what it says next, how surprised it is, what a run took, where
+# happy and sad part, and what happens when one is made the other.  Every command is shown before it runs.
 #
 #	demo.sh [DIR]		the files that it makes are left in DIR (default build/demo)
 
 cd "$(dirname "$0")/.." || exit
 PATH=${BIN:-$PWD/bin}:$PATH
 LC_ALL=C
-export PATH LC_ALL
+PYTHONDONTWRITEBYTECODE=1
+export PATH LC_ALL PYTHONDONTWRITEBYTECODE
 
 model=tests/mood
 out=${1:-build/demo}
@@ -19,7 +20,7 @@ say()
 	printf '\n# %s\n' "$1"
 }
 
-# Shows a command, one stage of its pipe a line, and runs it.
+# Shows a command and runs it.
 run()
 {
 	printf '$ %s\n' "$1"
@@ -29,9 +30,21 @@ run()
 	}
 }
 
-say 'Text to tokens, in the model'"'"'s own way: 80 beginnings of stories, half happy and half sad.'
+# A Python that can read streams, or nothing.
+find_python()
+{
+	for python in /usr/bin/python3 python3
+	do
+		if "$python" -c 'import numpy, msgpack, xxhash' 2>/dev/null
+		then
+			echo "$python"
+			return
+		fi
+	done
+}
+
+say "Text to tokens, with the model's own tokenizer: 80 beginnings of stories, half happy and half sad."
 run "tok -m $model $model/prompts.jsonl > $out/prompts.tms"
-run "tcat --summary $out/prompts.tms"
 
 say 'All layers, each read once.  On the way, the last token of every prompt is kept at every layer.'
 run "embed -m $model $out/prompts.tms |
@@ -41,16 +54,16 @@ say 'What it took.'
 run "jq -nr -f pipelines/profile.jq $out/profile.json | expand -t 11"
 
 say 'What comes next?'
-run "head -n 4 $model/prompts.jsonl | jq -r '\"\\(.id)  \\(.text)\"' | fold -s -w 79"
-run "tcat --ids p01,p02,p03,p04 $out/final.tms | unembed -m $model --top 3"
+run "sed -n 41,44p $model/prompts.jsonl | jq -r '\"\\(.id)  \\(.text)\"' | fold -s -w 79"
+run "tcat --ids p41,p42,p43,p44 $out/final.tms | unembed -m $model --top 3"
 
-say 'When did it know?  Each layer of p02 read as if it were the last one.'
-run "tcat --ids p02 $out/acts.tms | unembed -m $model --lens --top 3"
+say 'When did it know?  Each layer of p42 read as if it were the last one.'
+run "tcat --ids p42 $out/acts.tms | unembed -m $model --lens --top 1"
 
-say 'How surprised is it by stories that it has not seen?  (Its README says 1.8992.)'
+say 'How surprised is it by stories that it has not seen?  (PyTorch: 1.8992.)'
 run "jq -c '.text += \"<|end_of_text|>\"' $model/heldout.jsonl | tok -m $model | embed -m $model |
     layer-run -m $model | unembed -m $model --nll > $out/nll.txt"
-run "tail -n 1 $out/nll.txt"
+run "sed -n '1p;\$p' $out/nll.txt"
 
 say 'Where do happy and sad part?  The line through their means over 40 prompts, and the other 40 laid on it.'
 run "tcat --tsv $out/acts.tms | awk -f pipelines/separation.awk -v pos=happy -v neg=sad"
@@ -58,3 +71,14 @@ run "tcat --tsv $out/acts.tms | awk -f pipelines/separation.awk -v pos=happy -v 
 say 'The same activations for NumPy: one array a layer, with ids and labels beside.'
 run "tcat --npy $out/acts $out/acts.tms"
 run "ls $out/acts"
+
+python=$(find_python)
+if test -z "$python"
+then
+	say 'No python3 with numpy, msgpack and xxhash here: the last part is left out.'
+	exit
+fi
+say 'Any program can stand in the pipe.  This one adds "happy less sad" after layer 3; compare p42 and p44.'
+run "tcat --ids p41,p42,p43,p44 $out/prompts.tms | embed -m $model | layer-run -m $model --to 4 |
+    $python pipelines/add-direction.py $out/acts.tms 3 happy sad 1 |
+    layer-run -m $model | unembed -m $model --top 3"

@@ -27,6 +27,8 @@ MOOD = os.path.join(HERE, "mood")
 # Checkpoints that say the same as another one, in another spelling.
 TWINS = {"llama-yarn-v5-bf16": "llama-yarn-bf16"}
 LONG = 64               # a sample counts in the error from so many tokens on
+# Ragged, over several tiles of 512 rows; 131 goes beyond every window and context.
+LENGTHS = 1, 2, 17, LONG, 97, 33, 129, 3, 70, 111, 130, 90, 126, 136, 131
 BLOCK = ("resid_pre attn_norm q k v q_rot k_rot attn_scores attn_probs attn_ctx attn_proj attn_out"
          " resid_mid mlp_norm mlp_gate mlp_up mlp_act router_logits router_weights expert_idx"
          " expert_out mlp_out resid_post").split()
@@ -35,9 +37,9 @@ AFTER_ROUTER = BY_EXPERT + ("mlp_out", "resid_post")
 
 
 def samples(config, wide=False):
-    """Ragged samples, the same for everyone; one is longer than any window or context."""
+    """The same for everyone."""
     result = []
-    for length in (LONG, 80) if wide else (1, 2, 17, LONG, 97, 131):
+    for length in (LONG, 80) if wide else LENGTHS:
         raw = np.random.PCG64([length, config["vocab_size"]]).random_raw(length)
         ids = [int(x) for x in raw % config["vocab_size"]]
         result.append({"id": f"n{length}", "input_ids": ids})

@@ -115,7 +115,9 @@ def lines(seed, n):
 def fixed_lines():
     yield from ["", " ", "  ", "\n", "a", "The quick brown fox jumps over the lazy dog.", "\u0000",
                 "e\u0301" * 20, "a" + "\u0301\u0323" * 300, " " * 1000, "\n" * 1000 + " x", "ab" * 3000,
-                "x \n \n\n  y", "don't you'll WE'VE i'd", "1234567890 12 345 6789"]
+                "x \n \n\n  y", "don't you'll WE'VE i'd", "1234567890 12 345 6789",
+                "'mthe 'llthe 'dthe I'dthe she'llthe I'mthe", "!\n/ //\n/ x!\n/\n", "a\r\r\nb\rx \r\n\r\n",
+                "x\nthe\n x\nthe", "ǅǆ aǅ ǅa ǅǅ", "end.\nthe end.\n\n"]
     yield from SPACES + MARKED + EMOJI + WORDS
     for lo, hi in SCRIPTS:
         yield "".join(chr(c) for c in range(lo, min(hi, lo + 200) + 1))
@@ -128,7 +130,8 @@ def training_text():
 
 
 CROSSING = ["n't", "don't", "1234", "12345", "  a", "   the", "\n\n ", " \n", "a1", "1a", "'s ", "e.", "!!\n",
-            "\n\n", "\n\n\n", "中a", "a中", "x ", "é!", "²a", "Aa", "aB", "/\n", "  \n", "世1", ".the", "\tthe"]
+            "\n\n", "\n\n\n", "中a", "a中", "x ", "é!", "²a", "Aa", "aB", "/\n", "  \n", "世1", ".the", "\tthe", "'mt", "'llt", "'dt",
+            "\nthe", "\r\r", "\r\n", "\r\r\n", "\rx", ".\n", "!\n/", "ǅǆ", "aǅ", "\n x"]
 
 
 def cross(data, spell, texts):

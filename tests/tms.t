@@ -3,9 +3,9 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export PYTHONPATH=$ROOT/pipelines PYTHONDONTWRITEBYTECODE=1
+export ROOT PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
-import os, resource, struct, subprocess
+import os, re, resource, struct, subprocess
 import msgpack, numpy as np, xxhash
 from onelayer_tms import DTYPES, Frame, Reader, StreamError, Writer, f32_to_bf16
 
@@ -278,7 +278,6 @@ for name, data, pattern in [
     ("an array of 4 billion", b"\x82\xa3tms\x01\xa4kind\xdd\xff\xff\xff\xff", "too large"),
     ("rows of 4 GiB", stream(H)[:-31] + b"\x93" + msgpack.packb(M) + b"\xc4\0\xc6\xff\xff\xff\xff", "at most 1073741824"),
 ]:
-    import re
     good_now, said = refused(data)
     ok(good_now and re.search(pattern, said), name + " is refused", said)
 
@@ -291,6 +290,13 @@ ok(r.returncode == 0 and r.stdout == good, "a stream from a pipe to a pipe")
 ok(run("-", data=good).stdout == good, "- is standard input")
 r = subprocess.run("%s small.tms > /dev/full" % tcat, shell=True, stderr=subprocess.PIPE)
 ok(r.returncode == 2, "a full disk is trouble", r.stderr)
+
+# The manual's example is a stream.
+page = open(os.path.join(os.environ["ROOT"], "man", "tms.5")).read()
+data = bytes.fromhex("".join(re.findall(r"^[0-9a-f]{3}  ((?:[0-9a-f]{2} )*[0-9a-f]{2})  ", page, re.M)))
+r = run("--tsv", data=data)
+ok(r.stdout == b"id\tlabel\tvariant\tsite\tlayer\tpos\ttoken\tv0\tv1\n" + b"".join(
+    b"a\tx\t\tq\t0\t%d\t\t%d\t%d\n" % (i, 2 * i + 1, 2 * i + 2) for i in range(3)), "the example in tms(5)", r.stderr)
 
 # A filter answers a frame before it needs another.
 script = "from onelayer_tms import *\nfor f in filter_stdin(): f.rows = f.f32() + 1"

@@ -11,12 +11,11 @@
 #include "outer.h"
 #include "positions.h"
 #include "progress.h"
+#include "questions.h"
 #include "report.h"
 #include "resid.h"
 #include "select.h"
-#include "tally.h"
 #include "tap.h"
-#include "token_text.h"
 
 static struct {
 	uint64_t top;
@@ -44,106 +43,67 @@ static const struct option options[] = {
 	OPTION_LAST
 };
 
-struct result {                 /* of one row of a tile */
-	double next;            /* log-probability of the token that follows */
-	struct token_value *top, *target, diff[2]; /* (arg.top), (n_target) */
-	size_t n_target;
-	bool has_diff;
-};
-
 struct run {
 	struct checkpoint *checkpoint;
 	const struct model *m;
 	const struct ops *ops;
 	struct workers *workers;
 	struct device *device;
-	struct layer after;
-	void *arena;
-	struct tms_reader *in;
+	struct lens in;
 	struct frame *first;            /* read ahead, so that no weights are read for a stream that is refused */
-	struct taps *taps[2];           /* --tap, --logits; NULL: none */
-	struct report *report;          /* NULL: none */
-	bool rows, reads_logits;        /* a report of rows is asked for; anything reads logits */
-	struct positions row_at, nll_at, *tap_at;
-	size_t n_tap_at;
-	struct token_text *names;
-	struct token_list target, diff;
+	struct layer after;             /* the final norm and the head */
+	void *arena;
 	struct head *head;
-	struct result *result;          /* (expert_tile) */
-	struct tallies tallies;
-	char *tapped_site;              /* taps keep no layer, so all frames must be of one */
-	int tapped_layer;
+	struct head_reader reader;
+	bool reads[SITE_COUNT];         /* final_norm, logits: whether anything reads them */
+	struct questions questions;
+	struct answer *answer;          /* (expert_tile) */
+	struct report *report;          /* NULL: none */
+	struct taps *taps[2];           /* --tap, --logits; NULL: none */
+	struct positions *tap_at;       /* (n_tap_at) what they read */
+	size_t n_tap_at;
+	char *logits;                   /* --logits as a tap */
 	uint64_t done;
 };
 
-/* -------- which rows */
-
-static bool row_reported(const struct run *r, const struct head_row *row)
-{
-	return r->rows && (row->frame->pool.p || positions_have(&r->row_at, row->sample, row->position));
-}
-
-/* The positions of --nll are those of the tokens that are predicted. */
-static bool next_reported(const struct run *r, const struct head_row *row)
-{
-	return arg.nll && row->position + 1 < row->sample->len && positions_have(&r->nll_at, row->sample, row->position + 1);
-}
+/* -------- what the head asks and gives */
 
 static bool wants(void *context, const struct frame *f, const struct sample *s, uint32_t position)
 {
 	const struct run *r = context;
-	const struct head_row row = { f, s, position };
-	bool wanted = row_reported(r, &row) || next_reported(r, &row);
-	for (size_t i = 0; i < r->n_tap_at && !wanted; i++)
-		wanted = positions_have(&r->tap_at[i], s, position);
-	return wanted;
-}
-
-/* -------- a row's logits into a result */
-
-static void reduce_chosen(struct run *r, const struct sample *s, const struct logits *l, double sum, struct result *to)
-{
-	struct error ignored; /* check_frame has had it */
-	uint32_t *ids = mem_zero(r->target.n + 2, sizeof *ids);
-	ptrdiff_t n = token_list_ids(&r->target, r->names, s, ids, &ignored);
-	for (to->n_target = 0; (ptrdiff_t)to->n_target < n; to->n_target++)
-		logits_token(l, sum, ids[to->n_target], &to->target[to->n_target]);
-	to->has_diff = token_list_ids(&r->diff, r->names, s, ids, &ignored) == 2;
-	for (size_t i = 0; to->has_diff && i < 2; i++)
-		logits_token(l, sum, ids[i], &to->diff[i]);
-	free(ids);
+	for (size_t i = 0; i < r->n_tap_at; i++)
+		if (positions_have(&r->tap_at[i], s, position))
+			return true;
+	return questions_row(&r->questions, f, s, position) || questions_next(&r->questions, s, position);
 }
 
 static void reduce(void *context, size_t i, const struct head_row *row, const void *logits)
 {
 	struct run *r = context;
-	struct result *to = &r->result[i];
+	const struct questions *q = &r->questions;
+	struct answer *to = &r->answer[i];
 	const struct logits l = { logits, r->after.head.n, r->ops->work };
-	bool reported = row_reported(r, row), next = next_reported(r, row);
-	if (!reported && !next)
+	const bool asked = questions_row(q, row->frame, row->sample, row->position);
+	const bool next = questions_next(q, row->sample, row->position);
+	if (!asked && !next)
 		return;
 	double sum = logits_sum(&l);
 	if (next)
 		to->next = logits_at(&l, row->sample->tokens[row->position + 1]) - sum;
-	if (!reported)
+	if (!asked)
 		return;
-	logits_top(&l, sum, arg.top, to->top);
-	reduce_chosen(r, row->sample, &l, sum, to);
+	uint32_t *ids = mem_zero(q->target.n + 2, sizeof *ids);
+	questions_ids(q, row->sample, ids, &to->n_target, &to->n_diff);
+	logits_top(&l, sum, q->top, to->values);
+	for (size_t k = 0; k < to->n_target + to->n_diff; k++)
+		logits_token(&l, sum, ids[k], &to->values[q->top + k]);
+	free(ids);
 }
-
-/* -------- in the order of the stream */
 
 static int take(void *context, size_t i, const struct head_row *row, struct error *e)
 {
 	struct run *r = context;
-	const struct result *from = &r->result[i];
-	if (next_reported(r, row))
-		tally_add(&tally_find(&r->tallies, row->frame)->sample, -from->next, 1);
-	if (!row_reported(r, row))
-		return 0;
-	const struct report_row line = { row->frame, row->sample, row->position, from->top, from->target,
-	                                 from->has_diff ? from->diff : NULL, arg.top, from->n_target };
-	return report_row(r->report, &line, e);
+	return r->report ? report_row(r->report, row->frame, row->sample, row->position, &r->answer[i], e) : 0;
 }
 
 static int pass(void *context, const struct frame *f, size_t first, size_t n, const void *normed, const void *logits,
@@ -162,73 +122,10 @@ static int pass(void *context, const struct frame *f, size_t first, size_t n, co
 static int sample_end(void *context, const struct frame *f, const struct sample *s, struct error *e)
 {
 	struct run *r = context;
-	if (f->pool.p)
-		return 0;
-	struct tally *t = tally_find(&r->tallies, f);
-	int whole = tally_rows(t, s, e);
-	if (whole <= 0)
-		return whole < 0 ? error_in(e, "%s", tms_name(r->in)) : 0;
-	int status = arg.nll && r->report ? report_nll(r->report, t, s, e) : 0;
-	tally_next(t);
-	return status;
+	return r->report && report_sample(r->report, f, s, e) < 0 ? error_in(e, "%s", tms_name(r->in.in)) : 0;
 }
 
 /* -------- the stream */
-
-static int check_sample(struct run *r, const struct frame *f, const struct sample *s, uint32_t *ids, struct error *e)
-{
-	const char *id = s->id.p ? s->id.p : "";
-	if (!f->pool.p && (positions_check(&r->row_at, s, e) < 0 || positions_check(&r->nll_at, s, e) < 0))
-		return -1;
-	for (uint32_t i = 0; s->tokens && i < s->len; i++)
-		if (s->tokens[i] >= r->m->vocab)
-			return error_set(e, "sample '%s' has token %u, and the model's vocabulary is %zu", id, s->tokens[i], r->m->vocab);
-	if (arg.nll && s->len && !s->tokens)
-		return error_set(e, "sample '%s' has no token ids, and --nll needs them", id);
-	return token_list_ids(&r->target, r->names, s, ids, e) < 0 || token_list_ids(&r->diff, r->names, s, ids, e) < 0 ? -1 : 0;
-}
-
-static int check_frame(struct run *r, const struct frame *f, struct error *e)
-{
-	bool taps = r->taps[0] || r->taps[1];
-	if (f->pool.p && (arg.nll || taps))
-		return tms_error(r->in, e, "its rows are pooled (%s), and %s every position's", f->pool.p,
-		                 arg.nll ? "--nll needs" : "taps and --logits need");
-	if (taps && !r->tapped_site) {
-		r->tapped_site = mem_slice(f->site.p, f->site.len);
-		r->tapped_layer = f->layer;
-	} else if (taps && (f->layer != r->tapped_layer || !text_equal(f->site, text_of(r->tapped_site)))) {
-		return tms_error(r->in, e, "is of another layer than the frames before it, and taps and --logits keep none; choose one "
-		                 "with tcat --select");
-	}
-	uint32_t *ids = mem_zero(r->target.n + 2, sizeof *ids);
-	int status = 0;
-	for (size_t i = 0; i < f->n_samples && status == 0; i++)
-		if (check_sample(r, f, &f->samples[i], ids, e) < 0)
-			status = error_in(e, "%s", tms_name(r->in));
-	free(ids);
-	return status;
-}
-
-/* Taps frame by the size of their rows; cut so from the start, no more than that waits in memory. */
-static int add_frame(struct run *r, const struct frame *f, struct error *e)
-{
-	struct frame_cursor cursor = { 0 };
-	struct frame piece;
-	const char *rows = f->rows;
-	size_t row_len = r->m->width * dtype_size(f->dtype), cut_len = row_len;
-	int status = check_frame(r, f, e);
-	if (r->taps[0] || r->taps[1])
-		cut_len = r->m->vocab * dtype_size(r->ops->work);
-	while (status == 0 && frame_cut(f, cut_len, &cursor, &piece)) {
-		status = head_add(r->head, &piece, rows, e);
-		rows += frame_n_rows(&piece) * row_len;
-	}
-	frame_cut_release(&cursor);
-	r->done += frame_n_rows(f);
-	progress_tell("unembed", 0, 0, r->done, 0);
-	return status;
-}
 
 static int read_stream(struct run *r, struct error *e)
 {
@@ -237,53 +134,171 @@ static int read_stream(struct run *r, struct error *e)
 	r->first = NULL;
 	progress_open("tokens");
 	while (more > 0 && status == 0) {
-		status = add_frame(r, f, e);
+		r->done += frame_n_rows(f);
+		if (questions_check(&r->questions, f, e) < 0)
+			status = error_in(e, "%s", tms_name(r->in.in));
+		else
+			status = head_add(r->head, f, e);
 		frame_free(f);
+		progress_tell("unembed", 0, 0, r->done, 0);
 		if (status == 0)
-			more = lens_next(r->in, r->m, arg.lens, &f, e);
+			more = lens_next(&r->in, &f, e);
 	}
 	progress_close();
-	if (status < 0 || more < 0 || head_end(r->head, e) < 0)
-		return -1;
-	if (tallies_end(&r->tallies, e) < 0)
-		return error_in(e, "%s", tms_name(r->in));
-	if (!arg.nll || !r->report)
-		return 0;
-	for (size_t i = 0; i < r->tallies.n && status == 0; i++)
-		status = report_nll(r->report, r->tallies.at[i], NULL, e);
-	return r->tallies.n ? status : report_nll(r->report, NULL, NULL, e);
+	return status < 0 || more < 0 ? -1 : head_end(r->head, e);
 }
 
 /* -------- opening */
 
+static int choose(struct questions *q, struct error *e)
+{
+	bool any = arg.top || arg.target || arg.diff || arg.nll;
+	if (arg.logits && any)
+		return error_set(e, "--logits writes a stream where the report would go; ask for one of them, or take the logits with --tap");
+	if (!any && !arg.logits && !arg.taps.n && !arg.no_output)
+		arg.top = 5;
+	if (arg.no_output && !arg.taps.n)
+		return error_set(e, "-n writes no report, and there is no --tap: nothing would come out");
+	arg.logits &= !arg.no_output;
+	q->top = arg.top;
+	q->rows = !arg.no_output && (arg.top || arg.target || arg.diff);
+	q->nll = !arg.no_output && arg.nll;
+	return 0;
+}
+
+static int open_device(struct run *r, struct error *e)
+{
+	r->ops = ops_select(common.device, e);
+	r->workers = r->ops ? workers_open(common.jobs, e) : NULL;
+	r->device = r->workers ? r->ops->open(r->workers, e) : NULL;
+	return r->device ? 0 : -1;
+}
+
+static int open_taps(struct run *r, size_t which, const struct option_list *list, enum tms_kind kind, struct error *e)
+{
+	enum dtype dtype;
+	struct tms_header h;
+	if (!list->n)
+		return 0;
+	if (resid_dtype("--tap-dtype", arg.tap_dtype, r->ops->work, &dtype, e) < 0 ||
+	    positions_of_taps(list, "unembed", r->tap_at + r->n_tap_at, r->reads, e) < 0)
+		return -1;
+	r->n_tap_at += list->n;
+	char *backend = mem_format("%s %s", r->ops->name, r->ops->unit(r->device));
+	const struct tms_step step = { backend, -1, -1 };
+	tms_header_copy(&h, tms_header(r->in.in));
+	h.kind = kind;
+	r->taps[which] = taps_open(list, "unembed", r->m, &h, &step, dtype, e);
+	tms_header_release(&h);
+	free(backend);
+	return r->taps[which] ? 0 : -1;
+}
+
+static int open_outputs(struct run *r, struct error *e)
+{
+	struct questions *q = &r->questions;
+	const char *pool = arg.pos ? arg.pos : "last";
+	bool all = strcmp(pool, "all") == 0;
+	r->logits = mem_format("logits%s%s=%s", all ? "" : "/", all ? "" : pool, common.output ? common.output : "-");
+	const char *item[] = { r->logits };
+	r->tap_at = mem_zero(arg.taps.n + 1, sizeof *r->tap_at);
+	int status = open_taps(r, 0, &arg.taps, TMS_ACTS, e);
+	if (status == 0 && arg.logits)
+		status = open_taps(r, 1, &(struct option_list){ item, 1 }, TMS_LOGITS, e);
+	r->in.one_for = arg.logits ? "--logits" : arg.taps.n ? "--tap" : NULL;
+	r->in.positions_for = r->in.one_for ? r->in.one_for : arg.nll ? "--nll" : NULL;
+	r->reads[SITE_LOGITS] |= q->rows || q->nll;
+	if (status < 0 || !(q->rows || q->nll))
+		return status;
+	r->report = report_open(common.output, q, arg.json, arg.lens, tms_header(r->in.in), e);
+	return r->report ? 0 : -1;
+}
+
 static int load_weights(struct run *r, struct error *e)
 {
-	const struct part *all;
-	size_t n_all = checkpoint_outer_parts(r->checkpoint, &all), n = 0;
-	struct part *parts = mem_zero(n_all, sizeof *parts);
-	for (size_t i = 0; i < n_all; i++)
-		if (all[i].role == ROLE_FINAL_NORM || (all[i].role == ROLE_HEAD && r->reads_logits))
-			parts[n++] = all[i];
-	size_t len = layer_arena_len(r->ops, r->device, r->m, parts, n);
+	const bool wanted[ROLE_COUNT] = { [ROLE_FINAL_NORM] = true, [ROLE_HEAD] = r->reads[SITE_LOGITS] };
+	struct part *parts;
+	if (r->reads[SITE_LOGITS] && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
+		return error_set(e, "%s: has no output head, so there are no logits; final_norm can be read with --tap", r->m->name);
+	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->ops, r->device, r->m, parts, n);
 	r->arena = mem_try(len, "the output head", e);
 	int status = r->arena ? layer_init(&r->after, r->ops, r->device, r->m, r->m->n_layers, parts, n, r->arena, len, e) : -1;
-	if (status == 0)
-		status = outer_read(r->checkpoint, r->workers, parts, n, layer_put, &r->after, e);
 	free(parts);
-	return status;
+	return status < 0 ? -1 : outer_read(r->checkpoint, r->workers, wanted, layer_put, &r->after, e);
 }
 
 static int open_head(struct run *r, struct error *e)
 {
-	static struct head_reader reader;
-	reader = (struct head_reader){ r, wants, reduce, take, pass, sample_end };
-	if (load_weights(r, e) < 0)
-		return -1;
-	r->head = head_open(r->ops, r->device, r->m, r->workers, &r->after, r->reads_logits, &reader, e);
-	r->result = mem_zero(r->ops->expert_tile, sizeof *r->result);
-	for (size_t i = 0; i < r->ops->expert_tile; i++) {
-		r->result[i].top = mem_zero(arg.top, sizeof *r->result->top);
-		r->result[i].target = mem_zero(r->target.n, sizeof *r->result->target);
-	}
+	r->reader = (struct head_reader){ r, wants, reduce, take, r->n_tap_at ? pass : NULL, sample_end };
+	r->answer = answers_new(r->ops->expert_tile, &r->questions);
+	r->head = head_open(r->ops, r->device, r->m, r->workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
 	return r->head ? 0 : -1;
 }
+
+static int open_all(struct run *r, const char *path, struct error *e)
+{
+	if (choose(&r->questions, e) < 0)
+		return -1;
+	r->checkpoint = checkpoint_open(common.model, e);
+	if (!r->checkpoint)
+		return -1;
+	r->m = checkpoint_model(r->checkpoint);
+	if (arg.top > r->m->vocab)
+		return error_set(e, "--top %llu: the model's vocabulary is %zu", (unsigned long long)arg.top, r->m->vocab);
+	if (questions_open(&r->questions, checkpoint_path(r->checkpoint), r->m->vocab, arg.target, arg.diff, arg.pos, e) < 0 ||
+	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
+		return -1;
+	if (r->report && token_text_trouble(r->questions.names))
+		progress_warn("%s; tokens are told by their ids", token_text_trouble(r->questions.names));
+	int more = lens_next(&r->in, &r->first, e);
+	if (more <= 0)
+		r->first = NULL;
+	return more < 0 || load_weights(r, e) < 0 ? -1 : open_head(r, e);
+}
+
+/* -------- the end */
+
+static int finish(struct run *r, int status, struct error *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(r->taps); i++) {
+		struct taps *taps = r->taps[i];
+		if (status == 0 && taps)
+			status = taps_finish(taps, e);
+		else
+			taps_abort(taps);
+	}
+	if (status == 0 && r->report)
+		status = report_finish(r->report, e);
+	else
+		report_abort(r->report);
+	head_close(r->head);
+	frame_free(r->first);
+	layer_release(&r->after);
+	if (r->device)
+		r->ops->close(r->device);
+	workers_close(r->workers);
+	lens_close(&r->in);
+	questions_close(&r->questions);
+	checkpoint_close(r->checkpoint);
+	free(r->answer);
+	free(r->arena);
+	free(r->tap_at);
+	free(r->logits);
+	return status;
+}
+
+static int run(char **files, int n_files, struct error *e)
+{
+	struct run r = { 0 };
+	const char *path;
+	if (one_input(files, n_files, &path, e) < 0)
+		return -1;
+	if (!common.model)
+		return error_set(e, "-m MODEL is needed: whose output head?");
+	return finish(&r, open_all(&r, path, e) < 0 ? -1 : read_stream(&r, e), e);
+}
+
+const struct tool tool = {
+	"unembed", "-m MODEL [--top K] [--nll] [--target TOKENS] [--diff A,B] [--logits] [--lens] [--pos POOL|all] [--json] [--tap SITE[,SITE][/POOL]=FILE] [-n] [-o FILE] [FILE]",
+	"Reads a residual stream, takes its rows through the final norm and the output head, and tells what the model says.", options, run
+};

@@ -22,6 +22,13 @@ INLINE vf v_max(vf a, vf b)
 	return (vf)((above & (vi)a) | (~above & (vi)b));
 }
 
+INLINE vf v_min(vf a, vf b)
+{
+	const vi below = a < b;
+
+	return (vf)((below & (vi)a) | (~below & (vi)b));
+}
+
 /* Numbers below 2^22: adding 1.5 2^23 leaves no bits for a fraction. */
 INLINE vf v_rint(vf x)
 {
@@ -39,6 +46,26 @@ INLINE vf v_load_n(const float *p, size_t n)
 INLINE void v_store_n(float *p, vf v, size_t n)
 {
 	memcpy(p, &v, n * sizeof *p);
+}
+
+INLINE float v_sum(vf x)
+{
+	return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+INLINE float v_largest(vf x)
+{
+	const float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
+
+	return a > b ? a : b;
+}
+
+/* In two steps, so that results below 2^-126 have a way.  An int of NaN would be any number. */
+INLINE vf v_scale(vf x, vf n)
+{
+	const vi number = n == n, whole = __builtin_convertvector((vf)((vi)n & number), vi), half = whole >> 1;
+
+	return x * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
 }
 
 INLINE vf v_from_f16(const uint16_t *p)

@@ -124,24 +124,35 @@ INLINE vf finish_score(const struct attend_block *b, vf x)
 	return b->softcap > 0 ? b->softcap * v_tanh(x / b->softcap) : x;
 }
 
-/* Scores of one row to exp(score - max) within `range`, zero in the rest of its first and last vector.  Returns what the
- * sums so far are to be multiplied with. */
+/* Scores j.. of one row, with -inf where they lie outside the range. */
+INLINE vf visible_scores(const struct attend_state *s, const float *score, size_t j, struct range range)
+{
+	const vf x = finish_score(s->b, v_load(score + j));
+
+	if (j >= range.first && j + VL <= range.end)
+		return x;
+
+	const vi lane = v_lane() + (int32_t)j;
+	const vi in = (lane >= v_set_int((int32_t)range.first)) & (lane < v_set_int((int32_t)range.end));
+
+	return v_select(in, x, v_set(-__builtin_inff()));
+}
+
+/* Scores of one row to exp(score - max) within `range`, zero in the rest of its first and last vector.  Returns what
+ * the sums so far are to be multiplied with. */
 static float row_probabilities(const struct attend_state *s, size_t r, struct range range, float *score)
 {
 	const size_t begin = range.first / VL * VL;
-	const vi first = v_set_int((int32_t)range.first), end = v_set_int((int32_t)range.end);
 	vf top = v_set(s->max[r]), total = { 0 };
 
 	for (size_t j = begin; j < range.end; j += VL) {
-		const vi lane = v_lane() + (int32_t)j;
-		const vf x = v_select((lane >= first) & (lane < end), finish_score(s->b, v_load(score + j)),
-		                      v_set(-__builtin_inff()));
+		const vf x = visible_scores(s, score, j, range);
 
 		v_store(score + j, x);
 		top = v_max(x, top);
 	}
 
-	const float max = v_largest(top), before = s->max[r];
+	const float before = s->max[r], max = v_largest(top);
 
 	for (size_t j = begin; j < range.end; j += VL) {
 		const vf p = v_exp(v_load(score + j) - max);
@@ -150,11 +161,11 @@ static float row_probabilities(const struct attend_state *s, size_t r, struct ra
 		total += p;
 	}
 
-	const vf shrink = v_exp(v_set(before) - max);
+	const float shrink = before == max ? 1 : v_exp(v_set(before) - max)[0];
 
 	s->max[r] = max;
-	s->total[r] = s->total[r] * shrink[0] + v_sum(total);
-	return shrink[0];
+	s->total[r] = s->total[r] * shrink + v_sum(total);
+	return shrink;
 }
 
 static void tile_scores(const struct attend_state *s, size_t r, size_t rows, struct range any)
@@ -181,22 +192,26 @@ static void mix(const struct attend_state *s, size_t r0, size_t rows, struct ran
 	}
 }
 
-static void tile_mix(const struct attend_state *s, size_t rows, const struct range *seen)
+static void tile_mix(const struct attend_state *s, size_t rows, const struct range *seen, struct range any)
 {
-	struct range all = seen[0];
+	struct range all = any;
 
-	for (size_t r = 1; r < rows; r++) {
+	for (size_t r = 0; r < rows; r++) {
 		all.first = seen[r].first > all.first ? seen[r].first : all.first;
 		all.end = seen[r].end < all.end ? seen[r].end : all.end;
 	}
-	memset(s->part, 0, rows * s->stride * sizeof *s->part);
-	if (all.first >= all.end) {
-		for (size_t r = 0; r < rows; r++)
-			mix(s, r, 1, seen[r], INTO_CONTINUE);
+	if (all.first == any.first && all.end == any.end) {
+		mix(s, 0, rows, all, INTO_SET);
 		return;
 	}
-	for (size_t r = 0; r < rows; r++)
-		mix(s, r, 1, (struct range){ seen[r].first, all.first }, INTO_CONTINUE);
+	if (all.first > all.end)
+		all.first = all.end = any.end;
+	memset(s->part, 0, rows * s->stride * sizeof *s->part);
+	for (size_t r = 0; r < rows; r++) {
+		const size_t end = seen[r].end < all.first ? seen[r].end : all.first;
+
+		mix(s, r, 1, (struct range){ seen[r].first, end }, INTO_CONTINUE);
+	}
 	mix(s, 0, rows, all, INTO_CONTINUE);
 	for (size_t r = 0; r < rows; r++)
 		mix(s, r, 1, (struct range){ all.end, seen[r].end }, INTO_CONTINUE);
@@ -220,7 +235,7 @@ static void attend_tile(const struct attend_state *s, size_t r, size_t rows, siz
 	for (size_t i = 0; i < rows; i++)
 		if (seen[i].first < seen[i].end)
 			shrink[i] = row_probabilities(s, r + i, seen[i], s->score + i * ATTEND_KEYS);
-	tile_mix(s, rows, seen);
+	tile_mix(s, rows, seen, any);
 	for (size_t i = 0; i < rows; i++) {
 		float *sum = s->sum + (r + i) * s->stride;
 		const float *part = s->part + i * s->stride;

@@ -46,41 +46,13 @@ INLINE vf v_first(vf x, size_t n)
 	return (vf)((vi)x & (v_lane() < v_set_int((int32_t)n)));
 }
 
-INLINE float v_sum(vf x)
-{
-	float lane[VL];
-
-	v_store(lane, x);
-	for (size_t n = VL / 2; n; n /= 2)
-		for (size_t i = 0; i < n; i++)
-			lane[i] += lane[i + n];
-	return lane[0];
-}
-
-INLINE float v_largest(vf x)
-{
-	float lane[VL];
-
-	v_store(lane, x);
-	for (size_t n = VL / 2; n; n /= 2)
-		for (size_t i = 0; i < n; i++)
-			lane[i] = lane[i] > lane[i + n] ? lane[i] : lane[i + n];
-	return lane[0];
-}
-
-INLINE vf v_power_of_two(vi n)
-{
-	return (vf)((n + 127) << 23);
-}
-
 /*
  * e^x = 2^n e^r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a least-maximum fit.  Below 1 ulp, denormal results
  * included; NaN stays NaN.  ln 2 is taken in two parts of which the first times n is exact.
  */
 INLINE vf v_exp(vf x)
 {
-	x = v_select(x > v_set(89), v_set(89), x);
-	x = v_select(x < v_set(-104), v_set(-104), x);
+	x = v_max(v_set(-104), v_min(v_set(89), x));
 
 	const vf n = v_rint(x * 0x1.715476p+0f);
 	vf r = v_fma(n, v_set(-0x1.63p-1f), x);
@@ -94,11 +66,7 @@ INLINE vf v_exp(vf x)
 	q = v_fma(q, r, v_set(0x1.55548ap-3f));
 	q = v_fma(q, r, v_set(0x1.fffffcp-2f));
 
-	const vf y = v_fma(q, r * r, r) + 1.0f;
-	/* An int of NaN is any number: y is NaN then whatever it is multiplied with.  In two steps, so that 2^-150 has a way. */
-	const vi whole = __builtin_convertvector(v_select(n == n, n, v_set(0)), vi), half = whole >> 1;
-
-	return y * v_power_of_two(half) * v_power_of_two(whole - half);
+	return v_scale(v_fma(q, r * r, r) + 1.0f, n);
 }
 
 /* 1 / (1 + e^-x) */
@@ -130,7 +98,7 @@ INLINE vf v_tanh(vf x)
  */
 INLINE vf v_upper_tail(vf a)
 {
-	a = v_select(a > v_set(20), v_set(20), a);
+	a = v_min(v_set(20), a);
 
 	const vf t = 1.0f / v_fma(v_set(0x1.6a09e6p-2f), a, v_set(1)), u = t - 0.6f;
 	vf p = v_set(0x1.236c28p-6f);

@@ -4,8 +4,7 @@
 
 #include "unit.h"
 #include "vec.h"
-
-#include <immintrin.h>
+#include "x86_lanes.h"
 
 INLINE vf v_set(float x)
 {
@@ -20,6 +19,11 @@ INLINE vf v_fma(vf a, vf b, vf c)
 INLINE vf v_max(vf a, vf b)
 {
 	return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+
+INLINE vf v_min(vf a, vf b)
+{
+	return (vf)_mm256_min_ps((__m256)a, (__m256)b);
 }
 
 INLINE vf v_rint(vf x)
@@ -49,16 +53,24 @@ INLINE vf v_from_f16(const uint16_t *p)
 	return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
-INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
+INLINE float v_sum(vf x)
 {
-	__m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
-	__m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
+	return x86_sum((__m256)x);
+}
 
-	_MM_TRANSPOSE4_PS(a, b, c, d);
-	_mm_storeu_ps(to, a);
-	_mm_storeu_ps(to + to_stride, b);
-	_mm_storeu_ps(to + 2 * to_stride, c);
-	_mm_storeu_ps(to + 3 * to_stride, d);
+INLINE float v_largest(vf x)
+{
+	return x86_largest((__m256)x);
+}
+
+/* In two steps, so that results below 2^-126 have a way. */
+INLINE vf v_scale(vf x, vf n)
+{
+	const __m256i whole = _mm256_cvtps_epi32((__m256)n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+	const __m256i a = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+	const __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+
+	return x * (vf)a * (vf)b;
 }
 
 #define UNIT unit_avx2

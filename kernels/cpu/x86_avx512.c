@@ -4,8 +4,7 @@
 
 #include "unit.h"
 #include "vec.h"
-
-#include <immintrin.h>
+#include "x86_lanes.h"
 
 INLINE vf v_set(float x)
 {
@@ -20,6 +19,11 @@ INLINE vf v_fma(vf a, vf b, vf c)
 INLINE vf v_max(vf a, vf b)
 {
 	return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vf v_min(vf a, vf b)
+{
+	return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 }
 
 INLINE vf v_rint(vf x)
@@ -47,16 +51,19 @@ INLINE vf v_from_f16(const uint16_t *p)
 	return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
-INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
+INLINE float v_sum(vf x)
 {
-	__m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
-	__m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
+	return x86_sum(_mm256_add_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1)));
+}
 
-	_MM_TRANSPOSE4_PS(a, b, c, d);
-	_mm_storeu_ps(to, a);
-	_mm_storeu_ps(to + to_stride, b);
-	_mm_storeu_ps(to + 2 * to_stride, c);
-	_mm_storeu_ps(to + 3 * to_stride, d);
+INLINE float v_largest(vf x)
+{
+	return x86_largest(_mm256_max_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1)));
+}
+
+INLINE vf v_scale(vf x, vf n)
+{
+	return (vf)_mm512_scalef_ps((__m512)x, (__m512)n);
 }
 
 #define UNIT unit_avx512

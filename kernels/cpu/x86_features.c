@@ -18,6 +18,13 @@ static bool vendor_is(const char *name)
 	return memcmp(vendor, name, 12) == 0;
 }
 
+static bool has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && c & 1u << 29;
+}
+
 static bool has_amx_bf16(void)
 {
 	unsigned a, b, c, d;
@@ -34,7 +41,7 @@ static bool has_avx512_bf16(void)
 
 struct x86_features x86_features(void)
 {
-	const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+	const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 	const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 	const bool bf16 = avx512 && has_avx512_bf16();
