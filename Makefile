@@ -15,6 +15,8 @@ WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
 NUMBERS = -ffp-contract=off -fno-math-errno
 CPPFLAGS =
 LDFLAGS =
+# V=1 shows whole commands.
+say = @$(if $(V),set -x;,echo '  $(1)	$@';)
 
 # -------- what is built
 
@@ -46,14 +48,14 @@ FLAGS_x86_avx2 = -mavx2 -mfma -mf16c
 FLAGS_x86_avx512 = $(AVX512)
 FLAGS_x86_avx512bf16 = $(AVX512) -mavx512bf16
 FLAGS_x86_amx = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
-# Conversion loops: vectorised, by compilers that else keep the order of flags that nobody reads.
+# gcc vectorises the conversions only where nobody reads the processor's exception flags.  It changes no value.
 FLAGS_dtype = -O3 -fno-trapping-math
 
 all: $(TOOLS:%=$(BINDIR)/%)
 
 $(BINDIR)/%: $(BUILD)/tools/%.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
 
 $(BUILD)/onelayer.a: $(OBJECTS)
 	@rm -f $@
@@ -61,7 +63,7 @@ $(BUILD)/onelayer.a: $(OBJECTS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcommon/site.o: $(BUILD)/aliases.inc
 
@@ -81,19 +83,19 @@ $(BUILD)/flags: FORCE
 unit: $(UNITS)
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
 
 fuzzers: $(FUZZERS)
 # Without an engine, driver.c has main(): it replays the corpus and mutations of it.
 FUZZ_MAIN = $(BUILD)/tests/fuzz/driver.o
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
 
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 # The jobs of a -j given to this make, else as many as there are processors.

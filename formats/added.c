@@ -102,7 +102,8 @@ static uint32_t tree_longest(const struct tree *t, const char *text, size_t len,
 {
 	uint32_t node = 0, found = 0;
 	for (size_t i = at; i < len; i++) {
-		const struct edge *edge = tree_slot(t, (uint64_t)node << 8 | (unsigned char)text[i]);
+		uint64_t key = (uint64_t)node << 8 | (unsigned char)text[i];
+		const struct edge *edge = tree_slot(t, key);
 		if (edge->key == UINT64_MAX)
 			break;
 		node = edge->node;

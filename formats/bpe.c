@@ -9,7 +9,7 @@
 #include "unicode.h"
 
 #define FEW 40           /* symbols that a plain search merges faster than a heap */
-#define CACHE_SLOTS 65536u
+#define CACHE_SLOTS 131072u
 #define CACHE_PROBES 4
 #define CACHE_WORD 96    /* the longest word that is kept */
 #define CACHE_BYTES ((size_t)4 << 20)
@@ -42,7 +42,7 @@ struct bpe_scratch {
 	struct cached *slot;
 	char *keys;
 	struct bpe_token *tokens;
-	size_t n_keys, n_tokens, n_words;
+	size_t n_keys, n_tokens;
 };
 
 struct bpe_scratch *bpe_scratch_open(void)
@@ -258,15 +258,14 @@ static void encode_new(const struct bpe *b, struct bpe_scratch *s, const char *w
 static void cache_clear(struct bpe_scratch *s)
 {
 	memset(s->slot, 0, CACHE_SLOTS * sizeof *s->slot);
-	s->n_keys = s->n_tokens = s->n_words = 0;
+	s->n_keys = s->n_tokens = 0;
 }
 
 /* Keeps what was just found; a crowded place loses what it held. */
 static void cache_add(struct bpe_scratch *s, const char *word, size_t len, uint64_t hash,
 		      const struct bpe_token *t, size_t n)
 {
-	if (s->n_keys + len > CACHE_BYTES || s->n_tokens + n > CACHE_TOKENS ||
-	    s->n_words > CACHE_SLOTS / 2)
+	if (s->n_keys + len > CACHE_BYTES || s->n_tokens + n > CACHE_TOKENS)
 		cache_clear(s);
 	struct cached *c = NULL;
 	for (unsigned i = 0; i < CACHE_PROBES; i++) {
@@ -280,7 +279,6 @@ static void cache_add(struct bpe_scratch *s, const char *word, size_t len, uint6
 	memcpy(s->tokens + s->n_tokens, t, n * sizeof *t);
 	s->n_keys += len;
 	s->n_tokens += n;
-	s->n_words++;
 }
 
 static const struct cached *cache_find(const struct bpe_scratch *s, const char *word, size_t len,

@@ -234,8 +234,8 @@ static int check_spans(const struct input_sample *s, struct error *e)
 	}
 	for (size_t i = 0; i < s->n_spans; i++)
 		if (s->span[i].end > most)
-			return error_set(e, "%s: the span %llu to %llu ends after the last of %zu %s",
-					 s->where, (unsigned long long)s->span[i].start,
+			return error_set(e, "%s: the span %llu to %llu ends after the last of "
+					    "%zu %s", s->where, (unsigned long long)s->span[i].start,
 					 (unsigned long long)s->span[i].end, most,
 					 s->text.text != NULL ? "characters" : "ids");
 	return 0;
@@ -295,8 +295,8 @@ static int number_sample(struct input *in, const char *line, size_t len, struct 
 	return 0;
 }
 
-/* What the first line of a member says it is.  A brace that opens no object is a mistake to be told,
- * not a text to be taken. */
+/* What the first line of a member says it is.  A brace that opens no object is a mistake to be
+ * told, not a text to be taken. */
 static int format_by_line(struct input *in, const char *line, size_t len, struct error *e)
 {
 	struct jsonl_line j;

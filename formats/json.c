@@ -27,7 +27,8 @@ struct json *json_parse(const char *text, size_t len, unsigned flags, const char
 			struct error *e)
 {
 	if (len > JSON_MAX_BYTES) {
-		error_set(e, "%s: %zu bytes of JSON, at most %zu are read", name, len, JSON_MAX_BYTES);
+		error_set(e, "%s: %zu bytes of JSON, at most %zu are read", name, len,
+			  JSON_MAX_BYTES);
 		return NULL;
 	}
 	json_error_t why;

@@ -120,8 +120,9 @@ static int read_code_point(struct cursor *c, struct jsonl *j)
 			return wrong(c, "a lone surrogate, which is no text");
 		v = 0x10000 + ((v & 0x3ff) << 10 | (low & 0x3ff));
 	}
-	char bytes[4];
-	keep(j, bytes, utf8_put(bytes, v));
+	char bytes[4] = { 0 };
+	size_t n = utf8_put(bytes, v);
+	keep(j, bytes, n);
 	return 0;
 }
 

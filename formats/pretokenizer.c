@@ -211,7 +211,7 @@ int pretokenizer_open(const struct json *j, struct pretokenizer **out, struct er
 		pretokenizer_close(p);
 		return error_in(e, "pre_tokenizer");
 	}
-	/* The model takes bytes, so characters are spelled only where a later stage looks at them. */
+	/* The model takes bytes: characters are spelled only where a later stage looks. */
 	if (p->bytes && p->stage[p->n - 1].kind == SPELL)
 		p->n--;
 	else if (p->bytes)

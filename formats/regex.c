@@ -133,8 +133,8 @@ static int compile(struct regex *r, const struct rewritten *w, struct error *e)
 {
 	int code;
 	PCRE2_SIZE where;
-	r->code = pcre2_compile((PCRE2_SPTR)w->text, w->len, PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_UTF,
-				&code, &where, NULL);
+	uint32_t how = PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_UTF;
+	r->code = pcre2_compile((PCRE2_SPTR)w->text, w->len, how, &code, &where, NULL);
 	if (r->code == NULL) {
 		PCRE2_UCHAR why[256] = "";
 		pcre2_get_error_message(code, why, sizeof why);

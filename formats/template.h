@@ -20,7 +20,8 @@ struct template {
  * Reads TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence and null.
  * Returns 0, or -1 with the reason.  Release in both cases.
  */
-int template_open(const struct json *post_processor, struct template *t, struct error *e) MUST_CHECK;
+int template_open(const struct json *post_processor, struct template *t,
+		  struct error *e) MUST_CHECK;
 
 void template_before(struct template *t, uint32_t id); /* puts an id before all others */
 void template_after(struct template *t, uint32_t id);  /* puts an id after all others */

@@ -314,7 +314,7 @@ static void count_characters(struct tokenizer_ids *ids, size_t from, size_t to, 
 			size_t want = place[k];
 			while (want > 0 && want < len && !utf8_is_lead(text[want]))
 				want += k == 0 ? (size_t)-1 : 1;
-			/* Tokens mostly follow each other, so the walk is short in both directions. */
+			/* Tokens mostly follow each other, so the walk is short either way. */
 			for (; byte < want; byte++)
 				character += utf8_is_lead(text[byte]);
 			for (; byte > want; byte--)

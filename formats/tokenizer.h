@@ -18,10 +18,10 @@
 #define TOKENIZER_NO_ID UINT32_MAX
 
 struct tokenizer;         /* read-only once open: shared by threads */
-struct tokenizer_scratch; /* of one thread: buffers and a cache of words (10 MB) */
+struct tokenizer_scratch; /* of one thread: buffers and a cache of words (14 MB) */
 
 enum tokenizer_flags {
-	TOKENIZER_NO_SPECIAL = 1, /* encode: nothing from the template; decode: drop special tokens */
+	TOKENIZER_NO_SPECIAL = 1, /* encode: no template; decode: drop special tokens */
 	TOKENIZER_SPANS = 2,      /* encode: fill `span` too (slower) */
 };
 

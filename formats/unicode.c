@@ -172,7 +172,7 @@ struct unicode_normal *unicode_normal_open(enum unicode_form form)
 	for (uint32_t c = 0xa0; c < 0x30000; c++)
 		if (c < 0xd800 || c > 0xdfff)
 			classify(n, c);
-	/* What changes into something that joins must not be told from it (U+314F is a vowel jamo). */
+	/* What changes into something that joins does join (U+314F becomes a vowel jamo). */
 	for (uint32_t c = 0xa0; c < 0x30000; c++) {
 		utf8proc_int32_t part[MOST_PARTS];
 		if (n->is[c] & CHANGES && decompose(n, c, part) > 0 && !(n->is[part[0]] & STARTS))

@@ -48,6 +48,7 @@ struct output {
 	const char *name;   /* for messages; owned */
 	struct pending *pending; /* the file's final and temporary names; NULL: written in place */
 	pid_t child;        /* of "|command"; 0: none */
+	bool piped;         /* of output_from_fd */
 	bool closed_early;  /* a command's end: it went away with exit 0, later writes are dropped */
 };
 
@@ -55,7 +56,8 @@ struct output {
  * is refused, as is standard output twice.  0 or -1. */
 int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
 
-/* An output that writes to fd, which it takes over, and renames nothing. */
+/* An output that writes to fd, which it takes over, and renames nothing.  Where fd is a pipe whose reader went away, a write
+ * fails and no signal comes. */
 void output_from_fd(struct output *o, int fd, const char *name);
 
 /* 0 or -1.  For a command that stopped reading: waits for it; exit 0 ends this output only, else an error. */

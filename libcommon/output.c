@@ -179,7 +179,7 @@ int output_open(struct output *o, const char *path, bool binary, struct error *e
 
 void output_from_fd(struct output *o, int fd, const char *name)
 {
-	*o = (struct output){ .fd = fd, .name = mem_string(name) };
+	*o = (struct output){ .fd = fd, .name = mem_string(name), .piped = true };
 }
 
 /*
@@ -206,6 +206,8 @@ static int write_command(int fd, const void *data, size_t n)
 
 int output_write(struct output *o, const void *data, size_t n, struct error *e)
 {
+	if (o->piped)
+		return write_command(o->fd, data, n) == 0 ? 0 : error_errno(e, "%s", o->name);
 	if (!o->child && !o->closed_early)
 		return io_write_all(o->fd, data, n, o->name, e);
 	if (o->closed_early || write_command(o->fd, data, n) == 0)

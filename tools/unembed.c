@@ -85,9 +85,7 @@ static void reduce(void *context, size_t i, const struct head_row *row, const vo
 	const struct logits l = { logits, r->after.head.n, r->ops->work };
 	const bool asked = questions_row(q, row->frame, row->sample, row->position);
 	const bool next = questions_next(q, row->sample, row->position);
-	if (!asked && !next)
-		return;
-	double sum = logits_sum(&l);
+	double sum = asked || next ? logits_sum(&l) : 0;
 	if (next)
 		to->next = logits_at(&l, row->sample->tokens[row->position + 1]) - sum;
 	if (!asked)
@@ -197,9 +195,8 @@ static int open_taps(struct run *r, size_t which, const struct option_list *list
 static int open_outputs(struct run *r, struct error *e)
 {
 	struct questions *q = &r->questions;
-	const char *pool = arg.pos ? arg.pos : "last";
-	bool all = strcmp(pool, "all") == 0;
-	r->logits = mem_format("logits%s%s=%s", all ? "" : "/", all ? "" : pool, common.output ? common.output : "-");
+	const char *pool = !arg.pos ? "/last" : strcmp(arg.pos, "all") == 0 ? "" : arg.pos;
+	r->logits = mem_format("logits%s%s=%s", pool == arg.pos ? "/" : "", pool, common.output ? common.output : "-");
 	const char *item[] = { r->logits };
 	r->tap_at = mem_zero(arg.taps.n + 1, sizeof *r->tap_at);
 	int status = open_taps(r, 0, &arg.taps, TMS_ACTS, e);
@@ -261,11 +258,10 @@ static int open_all(struct run *r, const char *path, struct error *e)
 static int finish(struct run *r, int status, struct error *e)
 {
 	for (size_t i = 0; i < ARRAY_LEN(r->taps); i++) {
-		struct taps *taps = r->taps[i];
-		if (status == 0 && taps)
-			status = taps_finish(taps, e);
+		if (status == 0 && r->taps[i])
+			status = taps_finish(r->taps[i], e);
 		else
-			taps_abort(taps);
+			taps_abort(r->taps[i]);
 	}
 	if (status == 0 && r->report)
 		status = report_finish(r->report, e);

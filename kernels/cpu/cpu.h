@@ -22,7 +22,7 @@ enum {
 	/* Columns of a task: its sums, and the inputs that they come from, stay in the second-level cache. */
 	PANEL = 256,
 	/* Inputs that are added up before they join the sum of a product. */
-	PARTIAL_SUM = 128
+	PARTIAL_SUM = 256
 };
 
 struct slot {                   /* a thread's own */

@@ -1,7 +1,7 @@
 /*
- * tokenizer_check MODEL [-n] [-s] [-d] [-t N] < LINES: one line of ids for each line of JSON strings
- * that stands for a text (a text may hold line ends).  -n: no special tokens; -s: id:start:end;
- * -d: the lines are ids, texts come out; -t N: encode all of it N times and print the seconds.
+ * tokenizer [-nsd] [-t N] MODEL < LINES: a line of ids for each line, which is a text as a JSON string.
+ * -n: no special tokens; -s: id:start:end; -d: the lines are ids, JSON strings come out;
+ * -t N: the lines are plain text; encodes them all N times and prints how fast.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,17 +22,22 @@ struct run {
 
 static int fail(const struct error *e)
 {
-	fprintf(stderr, "tokenizer_check: %s\n", e->text);
+	fprintf(stderr, "tokenizer: %s\n", e->text);
 	return 2;
 }
 
+/* As Python's json spells it. */
 static void put_json(const char *s, size_t len)
 {
+	static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt";
 	putchar('"');
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)s[i];
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
+		size_t k = 0;
+		while (short_forms[k] != '\0' && (unsigned char)short_forms[k] != c)
+			k += 2;
+		if (c != 0 && short_forms[k] != '\0')
+			printf("\\%c", short_forms[k + 1]);
 		else if (c < 0x20)
 			printf("\\u%04x", c);
 		else
