@@ -234,8 +234,8 @@ static int check_spans(const struct input_sample *s, struct error *e)
 	}
 	for (size_t i = 0; i < s->n_spans; i++)
 		if (s->span[i].end > most)
-			return error_set(e, "%s: the span %llu to %llu ends after the last of "
-					    "%zu %s", s->where, (unsigned long long)s->span[i].start,
+			return error_set(e, "%s: the span %llu to %llu ends after the last of %zu"
+					    " %s", s->where, (unsigned long long)s->span[i].start,
 					 (unsigned long long)s->span[i].end, most,
 					 s->text.text != NULL ? "characters" : "ids");
 	return 0;

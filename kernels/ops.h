@@ -87,8 +87,9 @@ struct ops {
 	/* Processor unit and library: "avx512_bf16 onednn-2.6.3".  Two devices of one unit give the same bits. */
 	const char *(*unit)(const struct device *d);
 
-	/* The type that operands are rounded to for weights stored as `stored`: bf16 stays bf16 where the unit multiplies
-	 * it, else it widens to f32, as f16 does.  ref: f64. */
+	/* The type that weights stored as `stored` are held in, and that their operands are for.  Operands are rounded to
+	 * it only where the unit multiplies that type; else weights are widened as they are used, and operands stay in the
+	 * working type.  ref: f64. */
 	enum dtype (*operand_type)(const struct device *d, enum dtype stored);
 	size_t (*weight_len)(const struct device *d, size_t n, size_t k, enum dtype operand_type);
 	/* Copies a view into columns column..column+view->n-1 of w, converting and packing.  w->n, k, dtype and data are set. */

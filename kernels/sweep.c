@@ -18,14 +18,26 @@ struct open_frame {
 	struct open_frame *next;
 };
 
+/* Batch rows of one sample of one frame. */
+struct owner {
+	size_t row, n;
+	const struct frame *f;
+	const struct sample *s;
+	uint32_t first;         /* position of the first */
+};
+
 struct pass {
 	const struct sweep *s;
+	size_t batch_rows;
 	struct block *block;
 	struct loader *loader;
 	struct carry *carry;            /* (hold) */
 	size_t from, to;
 	struct batch batch;
 	size_t segment_capacity;
+	struct owner *owners;           /* (n_owners) of the batch's rows, in order */
+	size_t n_owners, owner_capacity;
+	size_t layer;                   /* that runs */
 	void *x;                        /* (batch_rows, H) */
 	struct open_frame *first, **end;
 	bool finished;                  /* the source has ended */
@@ -52,18 +64,20 @@ static bool by_length(enum site site)
 /* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
 static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
 {
-	size_t slots = workers_count(s->workers), a_row = s->m->width * dtype_size(s->ops->work);
+	size_t slots = s->filters ? 1 : workers_count(s->workers), a_row = s->m->width * dtype_size(s->ops->work);
 	for (enum site site = 0; site < SITE_COUNT; site++)
 		if (wanted[site] && !by_length(site))
 			a_row += site_row_len(s, site);
-	return n_rows * a_row + block_len(s->ops, s->device, s->m, slots, n_rows, wanted, false) -
-	       block_len(s->ops, s->device, s->m, slots, 0, wanted, false);
+	return n_rows * a_row + block_len(s->ops, s->device, s->m, slots, n_rows, wanted, s->filters) -
+	       block_len(s->ops, s->device, s->m, slots, 0, wanted, s->filters);
 }
 
-size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data.  With filters it depends on the model
+ * alone. */
+static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
 {
 	static const size_t memory = (size_t)144 << 20;
-	size_t slots = workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
+	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
 	while (tiles > 1 && batch_len(s, tiles * tile, wanted) > memory)
 		tiles--;
 	if (tiles > slots)      /* every thread the same number */
@@ -139,13 +153,36 @@ static void add_rows(struct pass *p, struct open_frame *o, size_t n)
 		const struct sample *sample = &o->f->samples[i];
 		size_t from = at > o->done ? at : o->done;
 		size_t end = at + sample->n < o->done + n ? at + sample->n : o->done + n;
-		if (from < end)
+		if (from < end) {
+			mem_grow((void **)&p->owners, &p->owner_capacity, p->n_owners + 1, sizeof *p->owners);
+			p->owners[p->n_owners++] = (struct owner){ o->batch_row + (from - o->done), end - from, o->f, sample,
+			                                           sample->first + (uint32_t)(from - at) };
 			add_segment(p, (struct segment){ .sample = sample_number(o->f, sample),
 			                                 .row = o->batch_row + (from - o->done), .n = end - from,
 			                                 .first = sample->first + (uint32_t)(from - at), .len = sample->len });
+		}
 		at += sample->n;
 	}
 	p->batch.x.n += n;
+}
+
+/* Rows of the frame that go into what is left of a batch.  A filter is given whole samples, as many as a batch holds; only
+ * one that is longer than a batch is cut, at multiples of it. */
+static size_t next_rows(const struct pass *p, const struct open_frame *o, size_t room)
+{
+	size_t left = o->total - o->done, at = 0, n = 0;
+	if (!p->s->filters)
+		return left < room ? left : room;
+	for (size_t i = 0; i < o->f->n_samples && n < left; i++) {
+		size_t end = at + o->f->samples[i].n;
+		if (end > o->done && end - o->done > p->batch_rows)
+			break;
+		n = end > o->done ? end - o->done : n;
+		at = end;
+	}
+	if (n == 0 && left)
+		n = left < p->batch_rows ? left : p->batch_rows;
+	return n <= room ? n : 0;
 }
 
 /* Whole frames, but for the first, whose beginning may have been in the batch before, and the last, whose end may be in
@@ -154,14 +191,17 @@ static int fill_batch(struct pass *p, struct error *e)
 {
 	struct open_frame **at = &p->first;
 	p->batch.n_segments = 0;
+	p->n_owners = 0;
 	p->batch.x.n = 0;
-	while (p->batch.x.n < p->s->batch_rows) {
+	while (p->batch.x.n < p->batch_rows) {
 		if (!*at && (p->finished || read_frame(p, e) < 0))
 			return p->finished ? 0 : -1;
 		if (!*at)
 			continue;
-		size_t left = (*at)->total - (*at)->done, room = p->s->batch_rows - p->batch.x.n;
-		add_rows(p, *at, left < room ? left : room);
+		size_t room = p->batch_rows - p->batch.x.n, n = next_rows(p, *at, room);
+		if (n == 0 && (*at)->total)
+			return 0;
+		add_rows(p, *at, n);
 		at = &(*at)->next;
 	}
 	return 0;
@@ -205,6 +245,37 @@ static void copy_batch(struct pass *p, bool out)
 	workers_run(p->s->workers, (p->batch.x.n + tile - 1) / tile, copy_tile, &c);
 }
 
+/* -------- changes */
+
+static void patch_rows(void *context, enum site site, size_t first, struct rows rows)
+{
+	struct pass *p = context;
+	size_t element = dtype_size(p->s->ops->work);
+	for (size_t i = 0; i < p->n_owners; i++) {
+		const struct owner *o = &p->owners[i];
+		size_t from = o->row > first ? o->row : first;
+		size_t end = o->row + o->n < first + rows.n ? o->row + o->n : first + rows.n;
+		if (from >= end)
+			continue;
+		struct rows part = { (char *)rows.p + (from - first) * rows.stride * element, end - from, rows.width, rows.stride };
+		p->s->patch(p->s->context, p->layer, site, o->f, o->s, o->first + (uint32_t)(from - o->row), part);
+	}
+}
+
+static int filter_rows(void *context, enum site site, struct rows rows, struct error *e)
+{
+	struct pass *p = context;
+	size_t row_len = rows.width * dtype_size(p->s->ops->work);
+	int status = 0;
+	for (struct open_frame *o = p->first; o && status == 0; o = o->next) {
+		struct frame piece = { .layer = -1, .variant = o->f->variant };
+		piece.samples = frame_slice(o->f, o->done, o->n_here, &piece.n_samples);
+		status = p->s->filter(p->s->context, p->layer, site, &piece, (char *)rows.p + o->batch_row * row_len, e);
+		free(piece.samples);
+	}
+	return status;
+}
+
 /* -------- taps */
 
 struct scores_of {
@@ -245,13 +316,17 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 		if (!wanted[site])
 			continue;
 		if (!p->site_rows[site]) {
-			size_t len = by_length(site) ? 1 : p->s->batch_rows * site_row_len(p->s, site);
+			size_t len = by_length(site) ? 1 : p->batch_rows * site_row_len(p->s, site);
 			p->site_rows[site] = mem_try(len, site_name(site), e);
 			if (!p->site_rows[site])
 				return -1;
 		}
 		sites->read[site] = p->site_rows[site];
 	}
+	sites->context = p;
+	sites->patch = patch_rows;
+	sites->filter = filter_rows;
+	p->s->changes(p->s->context, layer, sites->patched, sites->filtered);
 	return 0;
 }
 
@@ -264,6 +339,7 @@ static int run_layers(struct pass *p, struct error *e)
 		if (want_sites(p, layer, &sites, e) < 0)
 			return -1;
 		double start = clock_seconds();
+		p->layer = layer;
 		if (p->batch.x.n &&
 		    block_run(p->block, loader_layer(p->loader, layer), &p->carry[layer - p->from], &p->batch, p->s->resid,
 		              &sites, e) < 0)
@@ -397,6 +473,7 @@ static void pass_release(struct pass *p)
 		free(p->site_rows[site]);
 	free(p->carry);
 	free(p->batch.segments);
+	free(p->owners);
 	free(p->x);
 	block_close(p->block);
 	loader_close(p->loader);
@@ -409,14 +486,17 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	p.end = &p.first;
 	*total = (struct sweep_times){ 0 };
 	for (size_t layer = s->from; layer < s->to; layer++) {
+		bool patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
 		s->wants(s->context, layer, wanted);
+		s->changes(s->context, layer, patched, filtered);
 		for (enum site site = 0; site < SITE_COUNT; site++)
-			any[site] |= wanted[site];
+			any[site] |= wanted[site] || patched[site] || filtered[site];
 	}
+	p.batch_rows = sweep_batch_rows(s, any);
 	p.carry = mem_zero(s->hold, sizeof *p.carry);
-	p.x = mem_try(s->batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
+	p.x = mem_try(p.batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
 	p.batch.x = (struct rows){ p.x, 0, s->m->width, s->m->width };
-	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, s->batch_rows, any, false, e) : NULL;
+	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, p.batch_rows, any, s->filters, e) : NULL;
 	p.loader = p.block ? loader_open(s, sweep_arena_len(s), e) : NULL;
 	int status = p.loader ? 0 : -1;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {

@@ -30,7 +30,6 @@ struct sweep {
 	struct workers *workers;
 	size_t from, to;                /* layers from..to-1, at least one */
 	size_t hold;                    /* layers resident at a time, at least 1 */
-	size_t batch_rows;              /* sweep_batch_rows */
 	enum dtype resid;               /* what rows are rounded to after every layer */
 
 	void *context;
@@ -47,13 +46,19 @@ struct sweep {
 	void (*wants)(void *context, size_t layer, bool wanted[SITE_COUNT]);
 	int (*tap)(void *context, size_t layer, const struct frame *f, size_t first, size_t n, const struct tap_rows *rows,
 	           struct error *e);
+	/* Sites of one layer that are patched and filtered.  With `filters` (any filter in any layer) a batch ends with a frame, or
+	 * where frame pieces of sweep_piece_rows do, so that what a filter sees doesn't depend on threads or memory. */
+	bool filters;
+	void (*changes)(void *context, size_t layer, bool patched[SITE_COUNT], bool filtered[SITE_COUNT]);
+	/* Rows of positions first.. of one sample, in place; any thread. */
+	void (*patch)(void *context, size_t layer, enum site site, const struct frame *f, const struct sample *s, uint32_t first,
+	              struct rows rows);
+	/* Rows of a frame's piece (its samples and variant), dense, in place. */
+	int (*filter)(void *context, size_t layer, enum site site, const struct frame *piece, void *rows, struct error *e);
 	int (*layer_end)(void *context, size_t layer, struct error *e);
 	/* Rows done in the pass that began with layer `from`.  May be NULL. */
 	void (*tell)(void *context, size_t from, uint64_t rows);
 };
-
-/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data.  wanted: any site of any layer. */
-size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT]);
 
 /* Bytes of one layer's arena: the largest of the layers. */
 size_t sweep_arena_len(const struct sweep *s);

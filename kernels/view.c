@@ -11,7 +11,7 @@ enum {
 struct target {
 	char *p;
 	enum dtype dtype;
-	size_t k;               /* elements of a column */
+	size_t k; /* elements of a column */
 };
 
 static size_t element_of(const struct tensor_view *v, size_t column, size_t input)
@@ -42,16 +42,18 @@ static void pick(void *dst, const char *src, size_t n, size_t stride_len, size_t
 	}
 }
 
-static void read_strided(const struct target *t, const struct tensor_view *v, size_t column, size_t n, size_t first)
+static void read_strided(const struct target *t, const struct tensor_view *v, size_t column,
+                         size_t n, size_t first)
 {
 	const size_t len = dtype_size(v->dtype);
-	double block[INPUT_BLOCK];      /* of any element type */
+	double block[INPUT_BLOCK]; /* of any element type */
 
 	for (size_t i = 0; i < t->k; i += INPUT_BLOCK) {
 		const size_t m = t->k - i < INPUT_BLOCK ? t->k - i : INPUT_BLOCK;
 
 		for (size_t c = 0; c < n; c++) {
-			const char *from = (const char *)v->data + element_of(v, column + c, first + i) * len;
+			const char *from =
+				(const char *)v->data + element_of(v, column + c, first + i) * len;
 
 			pick(block, from, m, v->k_stride * len, len);
 			dtype_convert(target_of(t, c, i), t->dtype, block, v->dtype, m);
@@ -59,7 +61,8 @@ static void read_strided(const struct target *t, const struct tensor_view *v, si
 	}
 }
 
-void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t column, size_t n, size_t first, size_t k)
+void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t column, size_t n,
+               size_t first, size_t k)
 {
 	const struct target t = { dst, to, k };
 
@@ -67,7 +70,8 @@ void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t col
 		for (size_t c = 0; c < n; c++) {
 			const size_t at = element_of(v, column + c, first);
 
-			dtype_convert(target_of(&t, c, 0), to, (const char *)v->data + at * dtype_size(v->dtype), v->dtype,
+			dtype_convert(target_of(&t, c, 0), to,
+			              (const char *)v->data + at * dtype_size(v->dtype), v->dtype,
 			              k);
 		}
 		return;
@@ -75,6 +79,7 @@ void view_read(void *dst, enum dtype to, const struct tensor_view *v, size_t col
 	for (size_t c = 0; c < n; c += COLUMN_BLOCK) {
 		const struct target block = { target_of(&t, c, 0), to, k };
 
-		read_strided(&block, v, column + c, n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK, first);
+		read_strided(&block, v, column + c, n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK,
+		             first);
 	}
 }

@@ -21,7 +21,7 @@ struct checksum *checksum_open(void)
 	/* XXH3_state_t wants 64-byte alignment, more than malloc gives. */
 	struct checksum *c = aligned_alloc(64, sizeof *c);
 	if (!c)
-		mem_alloc((size_t)-1);
+		mem_exhausted();
 	checksum_start(c);
 	return c;
 }

@@ -1,5 +1,6 @@
 #include "frame.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "memory.h"
@@ -196,4 +197,35 @@ void frame_cut_release(struct frame_cursor *cursor)
 {
 	free(cursor->samples);
 	*cursor = (struct frame_cursor){ 0 };
+}
+
+struct sample *frame_slice(const struct frame *f, size_t first, size_t n, size_t *n_samples)
+{
+	size_t at = 0, kept = 0, total = frame_n_rows(f);
+	struct sample *samples = mem_zero(f->n_samples, sizeof *samples);
+	for (size_t i = 0; i < f->n_samples; i++) {
+		const struct sample *s = &f->samples[i];
+		size_t from = at > first ? at : first, end = at + s->n < first + n ? at + s->n : first + n;
+		bool empty_here = s->n == 0 && (at == 0 ? first == 0 : at > first && at <= first + n);
+		if ((s->n && from < end) || empty_here || (total == 0 && first == 0)) {
+			samples[kept] = *s;
+			samples[kept].first += (uint32_t)(s->n ? from - at : 0);
+			samples[kept++].n = (uint32_t)(s->n ? end - from : 0);
+		}
+		at += s->n;
+	}
+	*n_samples = kept;
+	return samples;
+}
+
+struct frame *frame_copy(const struct frame *f)
+{
+	struct frame *copy = frame_like(f);
+	size_t len = frame_rows_len(f);
+	struct error e;
+	if (frame_take_rows(copy, len, &e) < 0)
+		mem_exhausted();
+	if (len)
+		memcpy(copy->rows, f->rows, len);
+	return copy;
 }

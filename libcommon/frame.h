@@ -85,6 +85,9 @@ size_t frame_rows_len(const struct frame *f);
 /* A new frame with copies of every sample and text of `like` but without rows; the caller sets site, dtype, dims and rows. */
 struct frame *frame_like(const struct frame *like);
 
+/* A copy with its rows.  Out of memory ends the program: its rows are those of a frame that was read. */
+struct frame *frame_copy(const struct frame *f);
+
 /* Takes rows of `len` bytes (64-byte aligned, uninitialised) for a frame, in place of what it had.  -1 and e if memory is short. */
 int frame_take_rows(struct frame *f, size_t len, struct error *e) MUST_CHECK;
 
@@ -110,5 +113,11 @@ struct frame_cursor {
 };
 int frame_cut(const struct frame *f, size_t row_len, struct frame_cursor *cursor, struct frame *piece);
 void frame_cut_release(struct frame_cursor *cursor);
+
+/*
+ * The samples of rows first..first+n-1 of a frame of a row a position, first and n adjusted, texts and tokens borrowed; samples
+ * without rows go with the rows before them.  *n_samples receives their number; the caller frees the array.
+ */
+struct sample *frame_slice(const struct frame *f, size_t first, size_t n, size_t *n_samples);
 
 #endif

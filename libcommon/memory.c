@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+void mem_exhausted(void)
+{
+	fputs("out of memory\n", stderr);
+	exit(2);
+}
+
 static void *or_exit(void *p)
 {
-	if (!p) {
-		fputs("out of memory\n", stderr);
-		exit(2);
-	}
+	if (!p)
+		mem_exhausted();
 	return p;
 }
 

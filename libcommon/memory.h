@@ -18,6 +18,9 @@ char *mem_string(const char *s);                     /* a copy; NULL stays NULL 
 char *mem_slice(const char *s, size_t n);            /* a copy of n bytes, closed with a NUL */
 char *mem_format(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* Says so and exits 2. */
+_Noreturn void mem_exhausted(void);
+
 /* Grows *p (of *capacity elements of `size` bytes) so that it holds `need` elements. */
 void mem_grow(void **p, size_t *capacity, size_t need, size_t size);
 

@@ -98,7 +98,7 @@ static int streams_open(struct taps *t, const struct tms_header *from, const str
 	tms_header_copy(header, from);
 	free(header->model);
 	free(header->fingerprint);
-	header->kind = TMS_ACTS;
+	header->kind = from->kind == TMS_LOGITS ? TMS_LOGITS : TMS_ACTS;
 	header->order = TMS_ORDER_LAYER;
 	header->model = mem_string(t->m->name);
 	header->fingerprint = mem_string(t->m->fingerprint);
@@ -110,20 +110,29 @@ static int streams_open(struct taps *t, const struct tms_header *from, const str
 	return 0;
 }
 
-struct taps *taps_open(const struct option_list *list, const char *program, const struct model *m,
-                       const struct tms_header *header, const struct tms_step *step, enum dtype dtype, struct error *e)
+struct taps *taps_plan(const struct option_list *list, const char *program, const struct model *m, struct error *e)
 {
 	struct taps *t = mem_zero(1, sizeof *t);
 	t->m = m;
-	t->dtype = dtype;
 	t->taps = mem_zero(list->n, sizeof *t->taps);
 	t->streams = mem_zero(list->n, sizeof *t->streams);
-	int status = 0;
-	for (size_t i = 0; i < list->n && status == 0; i++)
-		status = tap_open(t, &t->taps[t->n_taps++], list->item[i], program, e);
-	if (status == 0)
-		status = streams_open(t, header, step, e);
-	if (status < 0) {
+	for (size_t i = 0; i < list->n; i++) {
+		if (tap_open(t, &t->taps[t->n_taps++], list->item[i], program, e) < 0) {
+			taps_abort(t);
+			return NULL;
+		}
+	}
+	return t;
+}
+
+struct taps *taps_open(const struct option_list *list, const char *program, const struct model *m,
+                       const struct tms_header *header, const struct tms_step *step, enum dtype dtype, struct error *e)
+{
+	struct taps *t = taps_plan(list, program, m, e);
+	if (!t)
+		return NULL;
+	t->dtype = dtype;
+	if (streams_open(t, header, step, e) < 0) {
 		taps_abort(t);
 		return NULL;
 	}
@@ -141,7 +150,8 @@ void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT])
 {
 	memset(wanted, 0, SITE_COUNT * sizeof *wanted);
 	for (size_t i = 0; i < t->n_taps; i++) {
-		if (tms_ended_early(t->taps[i].stream->writer))
+		const struct tms_writer *writer = t->taps[i].stream->writer;
+		if (writer && tms_ended_early(writer))
 			continue;
 		for (enum site s = 0; s < SITE_COUNT; s++)
 			wanted[s] |= tap_reads(&t->taps[i], t->m, s, layer);
@@ -400,26 +410,6 @@ static int put_rows(struct cell *c, const struct tap_rows *rows, size_t skip, si
 	return 0;
 }
 
-/* A frame of rows first..first+n-1 of `like`; samples without rows go with the rows before them. */
-static void slice_samples(const struct frame *like, size_t first, size_t n, struct sample **out, size_t *n_out)
-{
-	size_t at = 0, kept = 0, total = frame_n_rows(like);
-	struct sample *samples = mem_zero(like->n_samples, sizeof *samples);
-	for (size_t i = 0; i < like->n_samples; i++) {
-		const struct sample *s = &like->samples[i];
-		size_t from = at > first ? at : first, end = at + s->n < first + n ? at + s->n : first + n;
-		bool empty_here = s->n == 0 && (at == 0 ? first == 0 : at > first && at <= first + n);
-		if ((s->n && from < end) || empty_here || (total == 0 && first == 0)) {
-			samples[kept] = *s;
-			samples[kept].first += (uint32_t)(s->n ? from - at : 0);
-			samples[kept++].n = (uint32_t)(s->n ? end - from : 0);
-		}
-		at += s->n;
-	}
-	*out = samples;
-	*n_out = kept;
-}
-
 /* Adds a frame of one row a sample to what has ended before; takes `more` over. */
 static int append_pooled(struct cell *c, struct frame *more, struct error *e)
 {
@@ -454,7 +444,7 @@ static int pool_rows(struct cell *c, int layer, const struct frame *like, const 
 	c->width = row_width(c);
 	describe(&f, c, layer, like, rows->work);
 	f.rows = (char *)rows->at[c->site] + skip * c->width * element;
-	slice_samples(like, first, n, &f.samples, &f.n_samples);
+	f.samples = frame_slice(like, first, n, &f.n_samples);
 	int status = pooler_add(c->pooler, &f, &out, e);
 	free(f.samples);
 	if (status == 0 && out)

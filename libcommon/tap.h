@@ -24,6 +24,10 @@ struct taps *taps_open(const struct option_list *list, const char *program, cons
                        const struct tms_header *header, const struct tms_step *step, enum dtype dtype,
                        struct error *e) MUST_CHECK;
 
+/* The same without its streams: to ask what is wanted before they can be opened.  Ended by taps_abort. */
+struct taps *taps_plan(const struct option_list *list, const char *program, const struct model *m,
+                       struct error *e) MUST_CHECK;
+
 /* Which sites are wanted in that layer (-1: outside the block). */
 void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT]);
 

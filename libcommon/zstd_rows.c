@@ -19,7 +19,9 @@ struct zstd_unpacker {
 
 static void *or_exit(void *p)
 {
-	return p ? p : mem_alloc((size_t)-1);
+	if (!p)
+		mem_exhausted();
+	return p;
 }
 
 struct zstd_packer *zstd_packer_open(int level)

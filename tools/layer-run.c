@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "filter.h"
 #include "io.h"
 #include "memory.h"
 #include "option.h"
+#include "patch.h"
 #include "profile.h"
 #include "progress.h"
 #include "resid.h"
@@ -16,11 +18,11 @@
 #include "tms.h"
 
 static struct {
-	uint64_t from, to, hold, ram;
-	const char *spill, *resid, *tap_dtype, *profile;
-	struct option_list taps;
+	uint64_t from, to, hold, ram, timeout;
+	const char *spill, *resid, *tap_dtype, *profile, *sweep;
+	struct option_list taps, filters, patches;
 	bool no_output;
-} arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX };
+} arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .timeout = 300 };
 
 static const struct option options[] = {
 	OPTION_MODEL,
@@ -36,6 +38,10 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "what rows are rounded to after every layer (default: the checkpoint's type; f64 on ref)", HISTORY_YES, 0 },
 	{ OPTION_LIST, 0, "tap", &arg.taps, "SITE[,SITE...][@LAYERS][/POOL]=FILE", "read rows at a site; FILE may be - or '|command'", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "tap-dtype", &arg.tap_dtype, "T", "type of taps' rows (default f32; f64 on ref)", HISTORY_YES, 0 },
+	{ OPTION_LIST, 0, "filter", &arg.filters, "SITE[,SITE...][@LAYERS]=COMMAND", "rows go through COMMAND and come back changed", HISTORY_YES, 0 },
+	{ OPTION_COUNT, 0, "filter-timeout", &arg.timeout, "S", "the longest that a filter may take over an answer (default 300)", HISTORY_NO, 1 },
+	{ OPTION_LIST, 0, "patch", &arg.patches, "SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE", "replace rows by those of a stream", HISTORY_YES, 0 },
+	{ OPTION_STRING, 0, "sweep", &arg.sweep, "FILE", "a table of patches, a variant each: variant site layers pos head file", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "profile", &arg.profile, "FILE", "write what every layer took, as JSON lines", HISTORY_NO, 0 },
 	OPTION_LAST
 };
@@ -51,6 +57,11 @@ struct run {
 	size_t from, to;
 	struct tms_writer *out;
 	struct taps *taps;
+	struct filters *filters;
+	struct patches *patches;
+	char **variants;                /* of --sweep */
+	size_t n_variants, copy;        /* copies of a frame still to give */
+	struct frame *copied;
 	struct spill *spill;
 	bool first_pass, last_pass;
 	uint64_t rows;                  /* of the first pass: how many the others will have */
@@ -72,17 +83,41 @@ static int load(void *context, struct layer *l, struct error *e)
 	return checkpoint_read_layer(r->checkpoint, l->index, r->staging, checkpoint_staging_len(r->checkpoint), layer_put, l, e);
 }
 
+/* With --sweep a stream without variants gets them here, every frame once for each. */
+static int next_variant(struct run *r, struct frame **f)
+{
+	if (!r->copied)
+		return 0;
+	struct frame *all = r->copied;
+	*f = r->copy + 1 < r->n_variants ? frame_copy(all) : all;
+	(*f)->variant = (int)r->copy++;
+	if (*f == all)
+		r->copied = NULL;
+	return 1;
+}
+
+static int next_input(struct run *r, struct frame **f, struct error *e)
+{
+	if (!r->first)
+		return resid_next(r->in, r->m, &r->layer, f, e);
+	*f = r->first;
+	r->first = NULL;
+	return 1;
+}
+
 static int next(void *context, struct frame **f, struct error *e)
 {
 	struct run *r = context;
 	if (!r->first_pass)
 		return spill_next(r->spill, f, e);
-	if (r->first) {
-		*f = r->first;
-		r->first = NULL;
+	if (next_variant(r, f))
 		return 1;
-	}
-	return resid_next(r->in, r->m, &r->layer, f, e);
+	int more = next_input(r, f, e);
+	if (more <= 0 || !r->n_variants || (*f)->variant >= 0)
+		return more;
+	r->copied = *f;
+	r->copy = 0;
+	return next_variant(r, f);
 }
 
 static int put(void *context, struct frame *f, struct error *e)
@@ -97,11 +132,13 @@ static int put(void *context, struct frame *f, struct error *e)
 
 static int profile(struct run *r, const char *kind, const struct sweep_times *t, struct error *e)
 {
-	struct traffic all = { .weights = checkpoint_bytes_read(r->checkpoint) }, since;
+	struct traffic all = { 0 }, since;
 	if (!arg.profile)
 		return 0;
+	for (size_t layer = t->from; layer < t->to; layer++)
+		all.weights += checkpoint_layer_len(r->checkpoint, layer);
 	spill_traffic(r->spill, &all.spill_written, &all.spill_read);
-	since.weights = all.weights - r->traffic.weights;
+	since.weights = all.weights;
 	since.spill_written = all.spill_written - r->traffic.spill_written;
 	since.spill_read = all.spill_read - r->traffic.spill_read;
 	r->traffic = all;
@@ -134,6 +171,27 @@ static int tap(void *context, size_t layer, const struct frame *f, size_t first,
 {
 	struct run *r = context;
 	return taps_put(r->taps, (int)layer, f, first, n, rows, e);
+}
+
+static void changes(void *context, size_t layer, bool patched[SITE_COUNT], bool filtered[SITE_COUNT])
+{
+	const struct run *r = context;
+	patches_wanted(r->patches, (int)layer, patched);
+	filters_wanted(r->filters, (int)layer, filtered);
+}
+
+static void patch(void *context, size_t layer, enum site site, const struct frame *f, const struct sample *s, uint32_t first,
+                  struct rows rows)
+{
+	struct run *r = context;
+	patches_apply(r->patches, site, (int)layer, s, f->variant, first, rows.n, rows.p, rows.width, rows.stride,
+	              r->sweep.ops->work);
+}
+
+static int filter(void *context, size_t layer, enum site site, const struct frame *piece, void *rows, struct error *e)
+{
+	struct run *r = context;
+	return filters_run(r->filters, site, (int)layer, piece, r->sweep.ops->work, rows, e);
 }
 
 static int layer_end(void *context, size_t layer, struct error *e)
@@ -176,7 +234,8 @@ static int open_device(struct run *r, struct error *e)
 {
 	struct sweep *s = &r->sweep;
 	*s = (struct sweep){ .m = r->m, .hold = arg.hold, .context = r, .parts = parts, .load = load, .next = next,
-	                     .put = put, .turn = turn, .wants = wants, .tap = tap, .layer_end = layer_end, .tell = tell };
+	                     .put = put, .turn = turn, .wants = wants, .tap = tap, .layer_end = layer_end, .tell = tell,
+	                     .changes = changes, .patch = patch, .filter = filter, .filters = arg.filters.n > 0 };
 	s->ops = ops_select(common.device, e);
 	if (!s->ops)
 		return -1;
@@ -191,32 +250,102 @@ static int open_device(struct run *r, struct error *e)
 	return r->staging ? 0 : -1;
 }
 
-static int open_outputs(struct run *r, struct error *e)
+static int open_patches(struct run *r, struct error *e)
+{
+	r->patches = patches_open(r->m, "layer-run");
+	if (patches_add(r->patches, &arg.patches, e) < 0)
+		return -1;
+	if (arg.sweep && patches_sweep(r->patches, arg.sweep, &r->variants, &r->n_variants, e) < 0)
+		return -1;
+	size_t had = tms_header(r->in)->n_variants;
+	if (r->n_variants && had && had != r->n_variants)
+		return error_set(e, "--sweep %s: names %zu variants, and %s has %zu", arg.sweep, r->n_variants, tms_name(r->in), had);
+	return patches_load(r->patches, e);
+}
+
+/* What the files were, in place of their names. */
+static void record_patches(const struct run *r)
+{
+	char *identity = patches_identity(r->patches);
+	for (size_t i = 0; i < arg.patches.n; i++) {
+		const char *text = arg.patches.item[i];
+		char *record = mem_format("--patch=%.*s=%s", (int)strcspn(text, "="), text, identity);
+		option_history_set(&arg.patches.item[i], record);
+		free(record);
+	}
+	if (arg.sweep) {
+		char *record = mem_format("--sweep=%s", identity);
+		option_history_set(&arg.sweep, record);
+		free(record);
+	}
+	free(identity);
+}
+
+static void name_variants(struct tms_header *h, const struct run *r)
+{
+	if (!r->n_variants)
+		return;
+	for (size_t i = 0; i < h->n_variants; i++)
+		free(h->variants[i]);
+	h->variants = mem_resize(h->variants, r->n_variants, sizeof *h->variants);
+	h->n_variants = r->n_variants;
+	for (size_t i = 0; i < r->n_variants; i++)
+		h->variants[i] = mem_string(r->variants[i]);
+}
+
+/* Where no stream is written, nothing after the last layer that something is read from is asked for. */
+static int cut_range(struct run *r, bool stream, struct error *e)
+{
+	if (stream)
+		return 0;
+	if (!arg.taps.n)
+		return error_set(e, "-n writes no stream, and there is no --tap: nothing would come out");
+	struct taps *t = taps_plan(&arg.taps, "layer-run", r->m, e);
+	if (!t)
+		return -1;
+	size_t end = (size_t)(taps_last_layer(t) + 1);
+	r->to = end < r->to ? end : r->to;
+	taps_abort(t);
+	return 0;
+}
+
+static bool tap_on_stdout(void)
+{
+	bool any = false;
+	for (size_t i = 0; i < arg.taps.n; i++) {
+		const char *target = strchr(arg.taps.item[i], '=');
+		any |= target && strcmp(target, "=-") == 0;
+	}
+	return any;
+}
+
+static int open_streams(struct run *r, const struct tms_header *h, bool stream, struct error *e)
 {
 	enum dtype tap_dtype;
-	struct tms_header h;
 	char *backend = mem_format("%s %s", r->sweep.ops->name, r->sweep.ops->unit(r->sweep.device));
-	struct tms_step step = { backend, (int)r->from, (int)r->to };
-	tms_header_copy(&h, tms_header(r->in));
+	const struct tms_step step = { backend, (int)r->from, (int)r->to };
 	int status = resid_dtype("--tap-dtype", arg.tap_dtype, r->sweep.ops->work, &tap_dtype, e);
 	if (status == 0)
-		r->taps = taps_open(&arg.taps, "layer-run", r->m, &h, &step, tap_dtype, e);
-	if (!r->taps)
-		status = -1;
-	bool stream = status == 0 && !arg.no_output && !taps_on_stdout(r->taps);
-	if (status == 0 && !stream && !taps_any(r->taps))
-		status = error_set(e, "-n writes no stream, and there is no --tap: nothing would come out");
-	if (status == 0 && !stream) {
-		/* Nothing after the last tapped layer is asked for. */
-		size_t end = (size_t)(taps_last_layer(r->taps) + 1);
-		r->to = end < r->to ? end : r->to;
-	}
-	if (stream) {
-		r->out = tms_create(common.output, &h, &step, NULL, e);
-		status = r->out ? 0 : -1;
-	}
-	tms_header_release(&h);
+		r->taps = taps_open(&arg.taps, "layer-run", r->m, h, &step, tap_dtype, e);
+	if (r->taps && stream)
+		r->out = tms_create(common.output, h, &step, NULL, e);
 	free(backend);
+	return r->taps && (r->out || !stream) ? 0 : -1;
+}
+
+static int open_outputs(struct run *r, struct error *e)
+{
+	bool stream = !arg.no_output && !tap_on_stdout();
+	struct tms_header h;
+	if (open_patches(r, e) < 0 || cut_range(r, stream, e) < 0)
+		return -1;
+	record_patches(r);
+	tms_header_copy(&h, tms_header(r->in));
+	name_variants(&h, r);
+	r->filters = filters_open(&arg.filters, "layer-run", r->m, &h, arg.timeout, e);
+	int status = r->filters ? open_streams(r, &h, stream, e) : -1;
+	r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, &h);
+	tms_header_release(&h);
 	return status;
 }
 
@@ -229,7 +358,6 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	r->in = resid_open(path, r->m, e);
 	if (!r->in || find_range(r, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
 		return -1;
-	r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, tms_header(r->in));
 	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
 }
 
@@ -253,24 +381,19 @@ static int run_layers(struct run *r, struct error *e)
 {
 	struct sweep *s = &r->sweep;
 	struct sweep_times total;
-	bool wanted[SITE_COUNT], any[SITE_COUNT] = { false };
 	r->first_pass = true;
 	if (r->from >= r->to)
 		return pass_on(r, e);
-	for (size_t layer = r->from; layer < r->to; layer++) {
-		taps_wanted(r->taps, (int)layer, wanted);
-		for (enum site site = 0; site < SITE_COUNT; site++)
-			any[site] |= wanted[site];
-	}
 	s->from = r->from;
 	s->to = r->to;
 	if (s->hold > s->to - s->from)
 		s->hold = s->to - s->from;
-	s->batch_rows = sweep_batch_rows(s, any);
 	r->last_pass = s->hold == s->to - s->from;
 	progress_open("tokens");
 	int status = sweep_run(s, &total, e);
 	progress_close();
+	if (status == 0)
+		status = patches_check(r->patches, r->from, r->to, e);
 	return status == 0 ? profile(r, "total", &total, e) : status;
 }
 
@@ -278,6 +401,11 @@ static int finish(struct run *r, int status, struct error *e)
 {
 	struct taps *taps = r->taps;
 	struct tms_writer *out = r->out;
+	if (status == 0) {
+		struct filters *filters = r->filters;
+		r->filters = NULL;
+		status = filters_finish(filters, e);
+	}
 	if (status == 0) {
 		status = taps_finish(taps, e);
 		taps = NULL;
@@ -292,7 +420,13 @@ static int finish(struct run *r, int status, struct error *e)
 		output_abort(&r->profile);
 	taps_abort(taps);
 	tms_abort(out);
+	filters_abort(r->filters);
+	patches_close(r->patches);
+	for (size_t i = 0; i < r->n_variants; i++)
+		free(r->variants[i]);
+	free(r->variants);
 	frame_free(r->first);
+	frame_free(r->copied);
 	spill_close(r->spill);
 	tms_close(r->in);
 	if (r->sweep.device)
@@ -321,6 +455,6 @@ static int run(char **files, int n_files, struct error *e)
 const struct tool tool = {
 	"layer-run",
 	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--tap SITE[@LAYERS][/POOL]=FILE] "
-	"[--profile FILE] [-o FILE] [FILE]",
+	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--profile FILE] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };

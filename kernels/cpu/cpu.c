@@ -50,7 +50,8 @@ static struct device *cpu_open(struct workers *workers, struct error *e)
 			return NULL;
 		}
 	}
-	snprintf(d->name, sizeof d->name, bf16 ? "%s_bf16 %s" : "%s", d->unit->name, matmuls_library());
+	snprintf(d->name, sizeof d->name, bf16 ? "%s_bf16 %s" : "%s", d->unit->name,
+	         matmuls_library());
 	return d;
 }
 
@@ -79,7 +80,8 @@ static enum dtype cpu_operand_type(const struct device *d, enum dtype stored)
 
 static size_t cpu_operand_len(const struct device *d, size_t n_rows, size_t k, enum dtype type)
 {
-	return n_rows * operand_stride(d, k, type) * (rounds_operands(d, type) ? sizeof(uint16_t) : sizeof(float));
+	return n_rows * operand_stride(d, k, type) *
+	       (rounds_operands(d, type) ? sizeof(uint16_t) : sizeof(float));
 }
 
 const struct ops ops_cpu = {

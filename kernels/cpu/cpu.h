@@ -1,13 +1,16 @@
 /*
- * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16, f32).
+ * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16,
+ * f32).
  *
- * Products come in two kinds.  With `matmuls`, on processors that multiply bf16 faster than f32 (AMX; AVX512-BF16 of
- * AMD), bf16 weights are multiplied with operands rounded to bf16, by oneDNN, a tile of rows and a panel of
- * columns a call.  All other weights are widened, a few kilobytes at a time, and multiplied with f32 operands by the
- * unit's own loop (vec_product.h), which packs better than oneDNN's because a layer is packed once.
+ * Products come in two kinds.  With `matmuls`, on processors that multiply bf16 faster than f32
+ * (AMX; AVX512-BF16 of AMD), bf16 weights are multiplied with operands rounded to bf16, by oneDNN,
+ * a tile of rows and a panel of columns a call.  All other weights are widened, a few kilobytes at
+ * a time, and multiplied with f32 operands by the unit's own loop (vec_product.h), which packs
+ * better than oneDNN's because a layer is packed once.
  *
- * Layouts.  f32 operand: row r at r * operand_stride floats.  bf16 operand: (n, k).  Weight for oneDNN: (n, k).  Weight for
- * the unit: panels of unit->panel columns, each (k, panel), the last filled up with zeros.
+ * Layouts.  f32 operand: row r at r * operand_stride floats.  bf16 operand: (n, k).  Weight for
+ * oneDNN: (n, k).  Weight for the unit: panels of unit->panel columns, each (k, panel), the last
+ * filled up with zeros.
  */
 #ifndef CPU_H
 #define CPU_H
@@ -19,28 +22,29 @@
 enum {
 	ROW_TILE = 512,
 	EXPERT_TILE = 64,
-	/* Columns of a task: its sums, and the inputs that they come from, stay in the second-level cache. */
+	/* Columns of a task: its sums, and their inputs, stay in the second-level cache. */
 	PANEL = 256,
 	/* Inputs that are added up before they join the sum of a product. */
 	PARTIAL_SUM = 256
 };
 
-struct slot {                   /* a thread's own */
-	float *scratch;         /* ATTEND_SCRATCH_LEN bytes */
-	void *tile;             /* tile_len bytes and 64 to align, see slot_tile */
+struct slot {           /* a thread's own */
+	float *scratch; /* ATTEND_SCRATCH_LEN bytes */
+	void *tile;     /* tile_len bytes and 64 to align, see slot_tile */
 	size_t tile_len;
 };
 
 struct device {
 	struct workers *workers;
 	const struct unit *unit;
-	struct matmuls *matmuls;        /* NULL: every product is the unit's */
+	struct matmuls *matmuls; /* NULL: every product is the unit's */
 	struct slot *slots;
 	size_t n_slots;
 	char name[64];
 };
 
-/* At least len bytes, 64-byte aligned, of this slot; what they held is lost.  Never NULL (memory.h). */
+/* At least len bytes, 64-byte aligned, of this slot; what they held is lost.  Never NULL
+ * (memory.h). */
 void *slot_tile(struct device *d, size_t slot, size_t len);
 
 static inline bool rounds_operands(const struct device *d, enum dtype dtype)
@@ -48,7 +52,8 @@ static inline bool rounds_operands(const struct device *d, enum dtype dtype)
 	return d->matmuls && dtype == DTYPE_BF16;
 }
 
-/* Elements between rows of an operand.  f32: an odd number of cache lines, so that rows don't meet in one set. */
+/* Elements between rows of an operand.  f32: an odd number of cache lines, so that rows don't meet
+ * in one set. */
 static inline size_t operand_stride(const struct device *d, size_t k, enum dtype dtype)
 {
 	return rounds_operands(d, dtype) ? k : (((k + 15) / 16) | 1) * 16;
@@ -69,41 +74,46 @@ static inline struct sink operand_at(const struct device *d, const struct operan
 }
 
 /* Row r of wherever a result goes: the rows `out`, or the operand where out.p is NULL. */
-static inline struct sink out_at(const struct device *d, struct rows out, const struct operand *packed, size_t r)
+static inline struct sink out_at(const struct device *d, struct rows out,
+                                 const struct operand *packed, size_t r)
 {
 	return out.p ? (struct sink){ .f = rows_at(out, r) } : operand_at(d, packed, r);
 }
 
 /* The entries of the table; their contracts are in ops.h. */
 size_t cpu_weight_len(const struct device *d, size_t n, size_t k, enum dtype type);
-void cpu_weight_put(struct device *d, struct weight *w, size_t column, const struct tensor_view *view);
+void cpu_weight_put(struct device *d, struct weight *w, size_t column,
+                    const struct tensor_view *view);
 void cpu_vector_put(struct device *d, void *to, const struct tensor_view *view);
 
 void cpu_load(struct device *d, struct rows to, const void *from, enum dtype dtype);
 void cpu_store(struct device *d, void *to, enum dtype dtype, struct rows from);
 void cpu_round(struct device *d, struct rows rows, enum dtype dtype);
 void cpu_pack(struct device *d, struct operand to, struct rows from);
-void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group, struct rows from,
-              struct rows out, struct operand packed);
-void cpu_activate(struct device *d, enum activation act, struct rows gate, struct rows up, struct rows out,
-                  struct operand packed);
+void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group,
+              struct rows from, struct rows out, struct operand packed);
+void cpu_activate(struct device *d, enum activation act, struct rows gate, struct rows up,
+                  struct rows out, struct operand packed);
 void cpu_add(struct device *d, struct rows into, struct rows from);
 void cpu_softcap(struct device *d, struct rows x, double c);
-void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table, const void *sin_table,
-                size_t head_width, size_t p0, struct rows from, struct rows to);
+void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
+                const void *sin_table, size_t head_width, size_t p0, struct rows from,
+                struct rows to);
 
-void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out, size_t tile);
-void cpu_product_columns(struct device *d, const struct operand *a, const struct weight *w, size_t first, size_t n,
-                         struct rows out, size_t tile);
+void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
+                 size_t tile);
+void cpu_product_columns(struct device *d, const struct operand *a, const struct weight *w,
+                         size_t first, size_t n, struct rows out, size_t tile);
 
-void cpu_attend(struct device *d, const struct attention *a, const struct segment *segments, size_t n_segments,
-                struct rows q, struct rows out, struct operand packed);
-void cpu_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q, size_t i0,
-                size_t n, bool probs, void *to);
+void cpu_attend(struct device *d, const struct attention *a, const struct segment *segments,
+                size_t n_segments, struct rows q, struct rows out, struct operand packed);
+void cpu_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
+                size_t i0, size_t n, bool probs, void *to);
 
 void cpu_route(struct device *d, struct rows logits, bool renormalize, struct routing to);
-void cpu_gather(struct device *d, struct operand to, const struct operand *from, const uint32_t *list, size_t n);
-void cpu_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list, const void *factor,
-                 size_t n);
+void cpu_gather(struct device *d, struct operand to, const struct operand *from,
+                const uint32_t *list, size_t n);
+void cpu_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list,
+                 const void *factor, size_t n);
 
 #endif

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The largest of p that none of the n_chosen ids names; the lower id of equals.  NaN only when nothing else is left. */
+/* The largest of p that none of the n_chosen ids names; the lower id of equals.  NaN only when
+ * nothing else is left. */
 static size_t largest(const float *p, size_t n, const int32_t *chosen, size_t n_chosen)
 {
 	size_t best = n;
@@ -20,7 +21,8 @@ static size_t largest(const float *p, size_t n, const int32_t *chosen, size_t n_
 }
 
 /* In double: a few hundred numbers a row are no work, and a weight multiplies a whole expert. */
-static void route_row(const float *x, size_t n, bool renormalize, size_t k, int32_t *ids, float *weights)
+static void route_row(const float *x, size_t n, bool renormalize, size_t k, int32_t *ids,
+                      float *weights)
 {
 	double max = -INFINITY, sum = 0, chosen = 0;
 
@@ -44,7 +46,8 @@ void cpu_route(struct device *d, struct rows logits, bool renormalize, struct ro
 		          (float *)to.weights + r * to.k);
 }
 
-void cpu_gather(struct device *d, struct operand to, const struct operand *from, const uint32_t *list, size_t n)
+void cpu_gather(struct device *d, struct operand to, const struct operand *from,
+                const uint32_t *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct sink y = operand_at(d, &to, i), x = operand_at(d, from, list[i]);
@@ -56,9 +59,10 @@ void cpu_gather(struct device *d, struct operand to, const struct operand *from,
 	}
 }
 
-void cpu_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list, const void *factor,
-                 size_t n)
+void cpu_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list,
+                 const void *factor, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		d->unit->add_scaled(rows_at(into, list[i]), rows_at(from, i), ((const float *)factor)[i], from.width);
+		d->unit->add_scaled(rows_at(into, list[i]), rows_at(from, i),
+		                    ((const float *)factor)[i], from.width);
 }

@@ -42,7 +42,8 @@ void cpu_round(struct device *d, struct rows rows, enum dtype dtype)
 			continue;
 		}
 		for (size_t i = 0; i < rows.width; i += ARRAY_LEN(part)) {
-			const size_t n = rows.width - i < ARRAY_LEN(part) ? rows.width - i : ARRAY_LEN(part);
+			const size_t n =
+				rows.width - i < ARRAY_LEN(part) ? rows.width - i : ARRAY_LEN(part);
 
 			d->unit->narrow(part, x + i, n);
 			d->unit->widen(x + i, part, DTYPE_BF16, n);
@@ -64,8 +65,8 @@ void cpu_pack(struct device *d, struct operand to, struct rows from)
 		put_row(d, operand_at(d, &to, r), rows_at(from, r), from.width);
 }
 
-void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group, struct rows from,
-              struct rows out, struct operand packed)
+void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group,
+              struct rows from, struct rows out, struct operand packed)
 {
 	const struct norm_row row = {
 		.kind = m->norm,
@@ -88,8 +89,8 @@ void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, 
 	}
 }
 
-void cpu_activate(struct device *d, enum activation act, struct rows gate, struct rows up, struct rows out,
-                  struct operand packed)
+void cpu_activate(struct device *d, enum activation act, struct rows gate, struct rows up,
+                  struct rows out, struct operand packed)
 {
 	for (size_t r = 0; r < up.n; r++)
 		d->unit->activate(act, gate.p ? rows_at(gate, r) : NULL, rows_at(up, r), up.width,
@@ -108,8 +109,9 @@ void cpu_softcap(struct device *d, struct rows x, double c)
 		d->unit->softcap(rows_at(x, r), x.width, (float)c);
 }
 
-void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table, const void *sin_table,
-                size_t head_width, size_t p0, struct rows from, struct rows to)
+void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
+                const void *sin_table, size_t head_width, size_t p0, struct rows from,
+                struct rows to)
 {
 	const size_t half = r->dims / 2;
 
@@ -118,6 +120,7 @@ void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
 		const float *s = (const float *)sin_table + (p0 + i) * half;
 
 		for (size_t head = 0; head < from.width; head += head_width)
-			d->unit->rotate(r, c, s, head_width, rows_at(from, i) + head, rows_at(to, i) + head);
+			d->unit->rotate(r, c, s, head_width, rows_at(from, i) + head,
+			                rows_at(to, i) + head);
 	}
 }

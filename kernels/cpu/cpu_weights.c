@@ -4,9 +4,9 @@
 
 #include "view.h"
 
-/* Inputs that are read of a panel's columns at a time, before they are turned into rows of the panel. */
+/* Inputs that are read of a panel's columns at a time, before they are turned into rows of the
+ * panel. */
 enum { BLOCK = 64, PANEL_MOST = 64 };
-
 
 size_t cpu_weight_len(const struct device *d, size_t n, size_t k, enum dtype type)
 {
@@ -20,12 +20,13 @@ size_t cpu_weight_len(const struct device *d, size_t n, size_t k, enum dtype typ
 struct job {
 	const struct device *d;
 	struct weight *w;
-	size_t column;                  /* of the weight, where the view begins */
+	size_t column; /* of the weight, where the view begins */
 	const struct tensor_view *view;
 };
 
 /* from (n, k) to columns at..at+n-1 of (k, panel). */
-static void turn(char *to, size_t panel, size_t at, const char *from, size_t n, size_t k, size_t len)
+static void turn(char *to, size_t panel, size_t at, const char *from, size_t n, size_t k,
+                 size_t len)
 {
 	if (len == 2) {
 		const uint16_t *h = (const uint16_t *)from;
@@ -47,9 +48,11 @@ static void put_panel(void *argument, size_t i, size_t slot)
 {
 	const struct job *job = argument;
 	const struct weight *w = job->w;
-	const size_t panel = job->d->unit->panel, len = dtype_size(w->dtype), end = job->column + job->view->n;
+	const size_t panel = job->d->unit->panel, len = dtype_size(w->dtype),
+		     end = job->column + job->view->n;
 	const size_t p0 = (job->column / panel + i) * panel;
-	const size_t c0 = p0 > job->column ? p0 : job->column, c1 = p0 + panel < end ? p0 + panel : end;
+	const size_t c0 = p0 > job->column ? p0 : job->column,
+		     c1 = p0 + panel < end ? p0 + panel : end;
 	char *to = (char *)w->data + p0 * w->k * len;
 	float block[PANEL_MOST * BLOCK];
 
@@ -73,11 +76,12 @@ static void put_rows(void *argument, size_t i, size_t slot)
 	const size_t c0 = i * PANEL, n = job->view->n - c0 < PANEL ? job->view->n - c0 : PANEL;
 
 	(void)slot;
-	view_read((char *)w->data + (job->column + c0) * w->k * dtype_size(w->dtype), w->dtype, job->view, c0, n, 0,
-	          w->k);
+	view_read((char *)w->data + (job->column + c0) * w->k * dtype_size(w->dtype), w->dtype,
+	          job->view, c0, n, 0, w->k);
 }
 
-void cpu_weight_put(struct device *d, struct weight *w, size_t column, const struct tensor_view *view)
+void cpu_weight_put(struct device *d, struct weight *w, size_t column,
+                    const struct tensor_view *view)
 {
 	struct job job = { d, w, column, view };
 	const size_t panel = d->unit->panel;
@@ -87,7 +91,8 @@ void cpu_weight_put(struct device *d, struct weight *w, size_t column, const str
 	if (rounds_operands(d, w->dtype))
 		workers_run(d->workers, (view->n + PANEL - 1) / PANEL, put_rows, &job);
 	else
-		workers_run(d->workers, (column + view->n - 1) / panel - column / panel + 1, put_panel, &job);
+		workers_run(d->workers, (column + view->n - 1) / panel - column / panel + 1,
+		            put_panel, &job);
 }
 
 void cpu_vector_put(struct device *d, void *to, const struct tensor_view *view)

@@ -63,7 +63,8 @@ INLINE float v_largest(vf x)
 /* In two steps, so that results below 2^-126 have a way.  An int of NaN would be any number. */
 INLINE vf v_scale(vf x, vf n)
 {
-	const vi number = n == n, whole = __builtin_convertvector((vf)((vi)n & number), vi), half = whole >> 1;
+	const vi number = n == n, whole = __builtin_convertvector((vf)((vi)n & number), vi),
+		 half = whole >> 1;
 
 	return x * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
 }

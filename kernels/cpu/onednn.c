@@ -18,7 +18,7 @@ struct matmul {
 
 struct matmuls {
 	dnnl_engine_t engine;
-	pthread_mutex_t lock;           /* of `made` */
+	pthread_mutex_t lock; /* of `made` */
 	struct matmul *made;
 };
 
@@ -31,7 +31,8 @@ enum { A, B, C, SCRATCH, ARGUMENTS };
 
 const char *matmuls_library(void)
 {
-	return "onednn-" STRING(DNNL_VERSION_MAJOR) "." STRING(DNNL_VERSION_MINOR) "." STRING(DNNL_VERSION_PATCH);
+	return "onednn-" STRING(DNNL_VERSION_MAJOR) "." STRING(DNNL_VERSION_MINOR) "." STRING(
+		DNNL_VERSION_PATCH);
 }
 
 struct matrix {
@@ -43,16 +44,18 @@ struct matrix {
 
 typedef const_dnnl_memory_desc_t memory_desc;
 
-static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine, const struct matrix *m,
-                              dnnl_primitive_attr_t attributes)
+static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine,
+                              const struct matrix *m, dnnl_primitive_attr_t attributes)
 {
 	dnnl_memory_desc_t desc[SCRATCH] = { NULL };
 	dnnl_status_t status = dnnl_success;
 
 	for (int i = A; i <= C && status == dnnl_success; i++)
-		status = dnnl_memory_desc_create_with_strides(&desc[i], 2, m[i].dims, m[i].type, m[i].strides);
+		status = dnnl_memory_desc_create_with_strides(&desc[i], 2, m[i].dims, m[i].type,
+		                                              m[i].strides);
 	if (status == dnnl_success)
-		status = dnnl_matmul_primitive_desc_create(to, engine, desc[A], desc[B], NULL, desc[C], attributes);
+		status = dnnl_matmul_primitive_desc_create(to, engine, desc[A], desc[B], NULL,
+		                                           desc[C], attributes);
 	for (int i = A; i <= C; i++)
 		if (desc[i])
 			dnnl_memory_desc_destroy(desc[i]);
@@ -63,18 +66,21 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine, c
 
 typedef const dnnl_memory_desc_t *memory_desc;
 
-static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine, const struct matrix *m,
-                              dnnl_primitive_attr_t attributes)
+static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine,
+                              const struct matrix *m, dnnl_primitive_attr_t attributes)
 {
 	dnnl_memory_desc_t desc[SCRATCH];
 	dnnl_matmul_desc_t matmul;
 	dnnl_status_t status = dnnl_success;
 
 	for (int i = A; i <= C && status == dnnl_success; i++)
-		status = dnnl_memory_desc_init_by_strides(&desc[i], 2, m[i].dims, m[i].type, m[i].strides);
+		status = dnnl_memory_desc_init_by_strides(&desc[i], 2, m[i].dims, m[i].type,
+		                                          m[i].strides);
 	if (status == dnnl_success)
 		status = dnnl_matmul_desc_init(&matmul, &desc[A], &desc[B], NULL, &desc[C]);
-	return status == dnnl_success ? dnnl_primitive_desc_create(to, &matmul, attributes, engine, NULL) : status;
+	return status == dnnl_success
+	               ? dnnl_primitive_desc_create(to, &matmul, attributes, engine, NULL)
+	               : status;
 }
 
 #endif
@@ -82,8 +88,9 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *to, dnnl_engine_t engine, c
 /* -------- */
 
 /*
- * The library's own threads are switched off for the calling thread.  Debian's library takes them from OpenMP; the
- * symbol is looked up, so that a library built on something else needs nothing from us.
+ * The library's own threads are switched off for the calling thread.  Debian's library takes them
+ * from OpenMP; the symbol is looked up, so that a library built on something else needs nothing
+ * from us.
  */
 static void one_thread(void)
 {
@@ -100,7 +107,8 @@ static void one_thread(void)
 	}
 }
 
-static int describe_shape(struct matmuls *m, const struct matmul_shape *s, dnnl_primitive_desc_t *to)
+static int describe_shape(struct matmuls *m, const struct matmul_shape *s,
+                          dnnl_primitive_desc_t *to)
 {
 	const dnnl_data_type_t type = s->dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
 	const dnnl_dim_t rows = (dnnl_dim_t)s->rows, n = (dnnl_dim_t)s->n, k = (dnnl_dim_t)s->k;
@@ -114,8 +122,10 @@ static int describe_shape(struct matmuls *m, const struct matmul_shape *s, dnnl_
 	if (dnnl_primitive_attr_create(&attributes) != dnnl_success)
 		return -1;
 
-	/* The library's own scratch memory is one for a primitive: two threads in it give wrong numbers. */
-	dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
+	/* The library's own scratch memory is one for a primitive: two threads in it give wrong
+	 * numbers. */
+	dnnl_status_t status =
+		dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
 
 	if (status == dnnl_success)
 		status = describe(to, m->engine, matrices, attributes);
@@ -165,7 +175,7 @@ static struct matmul *find(struct matmuls *m, const struct matmul_shape *shape)
 static void *or_end(void *p)
 {
 	if (!p)
-		mem_zero(SIZE_MAX, 2);  /* more than there is */
+		mem_zero(SIZE_MAX, 2); /* more than there is */
 	return p;
 }
 
@@ -176,7 +186,8 @@ struct matmuls *matmuls_open(struct error *e)
 
 	pthread_mutex_init(&m->lock, NULL);
 	if (dnnl_engine_create(&m->engine, dnnl_cpu, 0) != dnnl_success || !find(m, &any)) {
-		error_set(e, "%s: no product of bf16 matrices for this processor", matmuls_library());
+		error_set(e, "%s: no product of bf16 matrices for this processor",
+		          matmuls_library());
 		matmuls_close(m);
 		return NULL;
 	}
@@ -203,27 +214,32 @@ size_t matmul_scratch_len(struct matmuls *m, const struct matmul_shape *shape)
 {
 	const struct matmul *p = or_end(find(m, shape));
 
-	return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(p->description, dnnl_query_scratchpad_md, 0));
+	return dnnl_memory_desc_get_size(
+		dnnl_primitive_desc_query_md(p->description, dnnl_query_scratchpad_md, 0));
 }
 
-void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const void *a, const void *b, float *c,
-                void *scratch)
+void matmul_run(struct matmuls *m, const struct matmul_shape *shape, const void *a, const void *b,
+                float *c, void *scratch)
 {
-	static const dnnl_query_t queries[] = { dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md,
-	                                        dnnl_query_scratchpad_md };
-	static const int names[] = { DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD };
+	static const dnnl_query_t queries[] = { dnnl_query_src_md, dnnl_query_weights_md,
+		                                dnnl_query_dst_md, dnnl_query_scratchpad_md };
+	static const int names[] = { DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST,
+		                     DNNL_ARG_SCRATCHPAD };
 	const struct matmul *p = or_end(find(m, shape));
 	void *const data[] = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, c, scratch };
 	dnnl_exec_arg_t arguments[ARGUMENTS];
 	dnnl_stream_t stream;
-	bool good = dnnl_stream_create(&stream, m->engine, dnnl_stream_default_flags) == dnnl_success;
+	bool good =
+		dnnl_stream_create(&stream, m->engine, dnnl_stream_default_flags) == dnnl_success;
 
 	or_end(good ? m : NULL);
 	for (int i = 0; i < ARGUMENTS; i++) {
-		const memory_desc desc = dnnl_primitive_desc_query_md(p->description, queries[i], 0);
+		const memory_desc desc =
+			dnnl_primitive_desc_query_md(p->description, queries[i], 0);
 
 		arguments[i].arg = names[i];
-		good = dnnl_memory_create(&arguments[i].memory, desc, m->engine, data[i]) == dnnl_success;
+		good = dnnl_memory_create(&arguments[i].memory, desc, m->engine, data[i]) ==
+		       dnnl_success;
 		or_end(good ? m : NULL);
 	}
 	good = dnnl_primitive_execute(p->primitive, stream, ARGUMENTS, arguments) == dnnl_success;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_MOST = 256 };       /* more would leave the second-level cache */
+enum { ROWS_MOST = 256 }; /* more would leave the second-level cache */
 
 size_t attend_rows(size_t width)
 {
@@ -18,8 +18,8 @@ size_t attend_rows(size_t width)
 struct choice {
 	const struct unit *unit;
 	const char *name;
-	bool bf16;              /* with oneDNN's bf16 products */
-	bool runs, best;        /* on this processor; unless asked otherwise */
+	bool bf16;       /* with oneDNN's bf16 products */
+	bool runs, best; /* on this processor; unless asked otherwise */
 };
 
 const struct unit *unit_choose(bool *bf16, struct error *e)
@@ -45,6 +45,7 @@ const struct unit *unit_choose(bool *bf16, struct error *e)
 			return c->unit;
 		}
 	}
-	error_set(e, "ONELAYER_UNIT=%s: this processor has no such unit; unset it", asked ? asked : "");
+	error_set(e, "ONELAYER_UNIT=%s: this processor has no such unit; unset it",
+	          asked ? asked : "");
 	return NULL;
 }

@@ -1,24 +1,26 @@
 /*
- * Attention of a block of query rows, a block of ATTEND_KEYS keys at a time, the softmax corrected as larger scores
- * come (online softmax).  A query row is one query of one head; rows are taken TILE_ROWS at a time.
+ * Attention of a block of query rows, a block of ATTEND_KEYS keys at a time, the softmax corrected
+ * as larger scores come (online softmax).  A query row is one query of one head; rows are taken
+ * TILE_ROWS at a time.
  *
- * What a row adds up, and in what order, depends on its own position only: within a key block its visible keys go into
- * one running sum from zero, which is then added to what earlier blocks gave.  Keys that only some rows of a tile see
- * are left to those rows one by one, so a masked value is never even multiplied with zero.
+ * What a row adds up, and in what order, depends on its own position only: within a key block its
+ * visible keys go into one running sum from zero, which is then added to what earlier blocks gave.
+ * Keys that only some rows of a tile see are left to those rows one by one, so a masked value is
+ * never even multiplied with zero.
  */
 enum { KEY_PANEL = TILE_VECTORS * VL };
 
 struct attend_state {
 	const struct attend_block *b;
-	size_t rows, width;             /* width: of a row, in whole vectors */
-	size_t stride;                  /* of q, v, sum and part: not a power of two, which would share cache lines */
-	float *q;                       /* (rows, stride) */
-	float *sum;                     /* (rows, stride): of exp(score - max) v so far */
-	float *max, *total;             /* (rows) */
-	float *k;                       /* (ATTEND_KEYS / KEY_PANEL, width, KEY_PANEL): keys transposed */
-	float *v;                       /* (ATTEND_KEYS, stride) */
-	float *score;                   /* (TILE_ROWS, ATTEND_KEYS) */
-	float *part;                    /* (TILE_ROWS, stride) */
+	size_t rows, width; /* width: of a row, in whole vectors */
+	size_t stride; /* of q, v, sum and part: an odd number of cache lines, see cpu.h */
+	float *q;      /* (rows, stride) */
+	float *sum;    /* (rows, stride): of exp(score - max) v so far */
+	float *max, *total; /* (rows) */
+	float *k;           /* (ATTEND_KEYS / KEY_PANEL, width, KEY_PANEL): keys transposed */
+	float *v;           /* (ATTEND_KEYS, stride) */
+	float *score;       /* (TILE_ROWS, ATTEND_KEYS) */
+	float *part;        /* (TILE_ROWS, stride) */
 };
 
 /* Visible keys of a row or of a tile, relative to the key block. */
@@ -125,7 +127,8 @@ INLINE vf finish_score(const struct attend_block *b, vf x)
 }
 
 /* Scores j.. of one row, with -inf where they lie outside the range. */
-INLINE vf visible_scores(const struct attend_state *s, const float *score, size_t j, struct range range)
+INLINE vf visible_scores(const struct attend_state *s, const float *score, size_t j,
+                         struct range range)
 {
 	const vf x = finish_score(s->b, v_load(score + j));
 
@@ -133,14 +136,16 @@ INLINE vf visible_scores(const struct attend_state *s, const float *score, size_
 		return x;
 
 	const vi lane = v_lane() + (int32_t)j;
-	const vi in = (lane >= v_set_int((int32_t)range.first)) & (lane < v_set_int((int32_t)range.end));
+	const vi in =
+		(lane >= v_set_int((int32_t)range.first)) & (lane < v_set_int((int32_t)range.end));
 
 	return v_select(in, x, v_set(-__builtin_inff()));
 }
 
-/* Scores of one row to exp(score - max) within `range`, zero in the rest of its first and last vector.  Returns what
- * the sums so far are to be multiplied with. */
-static float row_probabilities(const struct attend_state *s, size_t r, struct range range, float *score)
+/* Scores of one row to exp(score - max) within `range`, zero in the rest of its first and last
+ * vector.  Returns what the sums so far are to be multiplied with. */
+static float row_probabilities(const struct attend_state *s, size_t r, struct range range,
+                               float *score)
 {
 	const size_t begin = range.first / VL * VL;
 	vf top = v_set(s->max[r]), total = { 0 };
@@ -171,28 +176,34 @@ static float row_probabilities(const struct attend_state *s, size_t r, struct ra
 static void tile_scores(const struct attend_state *s, size_t r, size_t rows, struct range any)
 {
 	for (size_t j = any.first / KEY_PANEL * KEY_PANEL; j < any.end; j += KEY_PANEL) {
-		const size_t left = (any.end - j + VL - 1) / VL, vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
+		const size_t left = (any.end - j + VL - 1) / VL,
+			     vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
 
-		tiles[vectors - 1][rows - 1](s->q + r * s->stride, s->stride, s->k + j * s->b->width, KEY_PANEL, s->score + j,
+		tiles[vectors - 1][rows - 1](s->q + r * s->stride, s->stride,
+		                             s->k + j * s->b->width, KEY_PANEL, s->score + j,
 		                             ATTEND_KEYS, s->b->width, INTO_SET);
 	}
 }
 
 /* part of row r0.. += probabilities of keys in `range` times their values. */
-static void mix(const struct attend_state *s, size_t r0, size_t rows, struct range range, enum into into)
+static void mix(const struct attend_state *s, size_t r0, size_t rows, struct range range,
+                enum into into)
 {
 	if (range.first >= range.end)
 		return;
 	for (size_t i = 0; i < s->width; i += KEY_PANEL) {
-		const size_t left = (s->width - i) / VL, vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
+		const size_t left = (s->width - i) / VL,
+			     vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
 
 		tiles[vectors - 1][rows - 1](s->score + r0 * ATTEND_KEYS + range.first, ATTEND_KEYS,
-		                             s->v + range.first * s->stride + i, s->stride, s->part + r0 * s->stride + i,
-		                             s->stride, range.end - range.first, into);
+		                             s->v + range.first * s->stride + i, s->stride,
+		                             s->part + r0 * s->stride + i, s->stride,
+		                             range.end - range.first, into);
 	}
 }
 
-static void tile_mix(const struct attend_state *s, size_t rows, const struct range *seen, struct range any)
+static void tile_mix(const struct attend_state *s, size_t rows, const struct range *seen,
+                     struct range any)
 {
 	struct range all = any;
 
@@ -234,14 +245,16 @@ static void attend_tile(const struct attend_state *s, size_t r, size_t rows, siz
 	tile_scores(s, r, rows, any);
 	for (size_t i = 0; i < rows; i++)
 		if (seen[i].first < seen[i].end)
-			shrink[i] = row_probabilities(s, r + i, seen[i], s->score + i * ATTEND_KEYS);
+			shrink[i] =
+				row_probabilities(s, r + i, seen[i], s->score + i * ATTEND_KEYS);
 	tile_mix(s, rows, seen, any);
 	for (size_t i = 0; i < rows; i++) {
 		float *sum = s->sum + (r + i) * s->stride;
 		const float *part = s->part + i * s->stride;
 
 		for (size_t c = 0; seen[i].first < seen[i].end && c < s->width; c += VL)
-			v_store(sum + c, v_fma(v_load(sum + c), v_set(shrink[i]), v_load(part + c)));
+			v_store(sum + c,
+			        v_fma(v_load(sum + c), v_set(shrink[i]), v_load(part + c)));
 	}
 }
 
@@ -251,10 +264,12 @@ static void attend_end(const struct attend_state *s)
 
 	for (size_t r = 0; r < s->rows; r++) {
 		const size_t at = r / b->heads * b->out_stride + r % b->heads * b->width;
-		const struct sink out = { b->out.f ? b->out.f + at : NULL, b->out.h ? b->out.h + at : NULL };
+		const struct sink out = { b->out.f ? b->out.f + at : NULL,
+			                  b->out.h ? b->out.h + at : NULL };
 
 		for (size_t c = 0; c < b->width; c += VL)
-			sink_give(out, c, v_load(s->sum + r * s->stride + c) / s->total[r], v_count(b->width - c));
+			sink_give(out, c, v_load(s->sum + r * s->stride + c) / s->total[r],
+			          v_count(b->width - c));
 	}
 }
 
@@ -262,7 +277,8 @@ static void attend(const struct attend_block *b)
 {
 	struct attend_state s;
 	const size_t end = b->position + b->n;
-	const size_t first = b->window && b->position >= b->window ? b->position - b->window + 1 : 0;
+	const size_t first =
+		b->window && b->position >= b->window ? b->position - b->window + 1 : 0;
 
 	attend_begin(&s, b);
 	for (size_t j0 = first / ATTEND_KEYS * ATTEND_KEYS; j0 < end; j0 += ATTEND_KEYS) {
@@ -288,7 +304,8 @@ static float dot(const float *a, const float *b, size_t n)
 	return v_sum(sum);
 }
 
-static void row_scores(const struct attend_block *b, const float *q, const float *k, size_t n, float *s)
+static void row_scores(const struct attend_block *b, const float *q, const float *k, size_t n,
+                       float *s)
 {
 	for (size_t j = 0; j < n; j++)
 		s[j] = dot(q, k + j * b->kv_stride, b->width);
@@ -307,7 +324,8 @@ static void row_softmax(float *s, size_t n)
 		const size_t m = v_count(n - i);
 		const vf x = v_take(s + i, m);
 
-		top = v_max(v_select(v_lane() < v_set_int((int32_t)m), x, v_set(-__builtin_inff())), top);
+		top = v_max(v_select(v_lane() < v_set_int((int32_t)m), x, v_set(-__builtin_inff())),
+		            top);
 	}
 
 	const float max = v_largest(top);

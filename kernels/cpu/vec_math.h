@@ -1,4 +1,4 @@
-/* Selection, sums and elementary functions on vectors.  Errors are in units of the last place of a float. */
+/* Selection and elementary functions on vectors.  Errors are in units of a float's last place. */
 
 INLINE size_t v_count(size_t left)
 {
@@ -47,8 +47,9 @@ INLINE vf v_first(vf x, size_t n)
 }
 
 /*
- * e^x = 2^n e^r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a least-maximum fit.  Below 1 ulp, denormal results
- * included; NaN stays NaN.  ln 2 is taken in two parts of which the first times n is exact.
+ * e^x = 2^n e^r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a least-maximum fit.  Below 1 ulp,
+ * denormal results included; NaN stays NaN.  ln 2 is taken in two parts of which the first times n
+ * is exact.
  */
 INLINE vf v_exp(vf x)
 {
@@ -93,8 +94,9 @@ INLINE vf v_tanh(vf x)
 }
 
 /*
- * The upper tail of the normal distribution, erfc(a / sqrt 2) / 2, for a >= 0: t e^(-a^2/2) p(t - 0.6) with
- * t = 1 / (1 + a / sqrt 8), p fitted to a <= 14; beyond, zero.  About 3 ulp where v_fma rounds once.
+ * The upper tail of the normal distribution, erfc(a / sqrt 2) / 2, for a >= 0: t e^(-a^2/2) p(t -
+ * 0.6) with t = 1 / (1 + a / sqrt 8), p fitted to a <= 14; beyond, zero.  About 3 ulp where v_fma
+ * rounds once.
  */
 INLINE vf v_upper_tail(vf a)
 {
@@ -114,7 +116,7 @@ INLINE vf v_upper_tail(vf a)
 	p = v_fma(p, u, v_set(0x1.9aece6p-2f));
 	p = v_fma(p, u, v_set(0x1.2ba28cp-2f));
 
-	/* The square's rounding error comes back multiplied by the square: it is taken off again. */
+	/* The square's rounding error comes back times the square: it is taken off again. */
 	const vf square = a * a, rest = v_fma(a, a, -square), e = v_exp(-0.5f * square);
 
 	return t * p * v_fma(e, -0.5f * rest, e);

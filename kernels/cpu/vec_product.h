@@ -1,11 +1,11 @@
 /*
- * The inner product loop: a tile of ROWS x VECTORS running sums stays in registers while k goes by.  Which rows share
- * a tile changes nothing in what is computed for each.
+ * The inner product loop: a tile of ROWS x VECTORS running sums stays in registers while k goes by.
+ * Which rows share a tile changes nothing in what is computed for each.
  */
 enum { TILE_ROWS = 6, PREFETCH = 16 };
 
-typedef void multiply_tile(const float *a, size_t a_stride, const float *b, size_t b_stride, float *c, size_t c_stride,
-                           size_t k, enum into into);
+typedef void multiply_tile(const float *a, size_t a_stride, const float *b, size_t b_stride,
+                           float *c, size_t c_stride, size_t k, enum into into);
 
 INLINE void tile_step(size_t rows, size_t vectors, const float *a, size_t a_stride, const float *b,
                       vf sum[TILE_ROWS][TILE_VECTORS])
@@ -25,16 +25,20 @@ INLINE void tile_step(size_t rows, size_t vectors, const float *a, size_t a_stri
 	}
 }
 
-INLINE void tile_product(size_t rows, size_t vectors, const float *a, size_t a_stride, const float *b, size_t b_stride,
-                         float *c, size_t c_stride, size_t k, enum into into)
+INLINE void tile_product(size_t rows, size_t vectors, const float *a, size_t a_stride,
+                         const float *b, size_t b_stride, float *c, size_t c_stride, size_t k,
+                         enum into into)
 {
 	vf sum[TILE_ROWS][TILE_VECTORS];
 
 	UNROLL
-	for (size_t r = 0; r < rows; r++)
+	for (size_t r = 0; r < rows; r++) {
+		const float *from = c + r * c_stride;
+
 		UNROLL
 		for (size_t v = 0; v < vectors; v++)
-			sum[r][v] = into == INTO_CONTINUE ? v_load(c + r * c_stride + v * VL) : (vf){ 0 };
+			sum[r][v] = into == INTO_CONTINUE ? v_load(from + v * VL) : (vf){ 0 };
+	}
 	for (size_t i = 0; i < k;) {
 		const size_t end = k - i < PREFETCH ? k : i + PREFETCH;
 
@@ -46,25 +50,25 @@ INLINE void tile_product(size_t rows, size_t vectors, const float *a, size_t a_s
 			tile_step(rows, vectors, a + i, a_stride, b + i * b_stride, sum);
 	}
 	UNROLL
-	for (size_t r = 0; r < rows; r++)
-		UNROLL
-		for (size_t v = 0; v < vectors; v++) {
-			float *to = c + r * c_stride + v * VL;
+	for (size_t r = 0; r < rows; r++) {
+		float *to = c + r * c_stride;
 
-			v_store(to, into == INTO_ADD ? v_load(to) + sum[r][v] : sum[r][v]);
-		}
+		UNROLL
+		for (size_t v = 0; v < vectors; v++)
+			v_store(to + v * VL, into == INTO_ADD ? v_load(to + v * VL) + sum[r][v] : sum[r][v]);
+	}
 }
 
 #define TILE(rows, vectors) \
-	static void tile_##rows##x##vectors(const float *a, size_t a_stride, const float *b, size_t b_stride, float *c, \
-	                                    size_t c_stride, size_t k, enum into into) \
+	static void tile_##rows##x##vectors(const float *a, size_t a_stride, const float *b, \
+	                                    size_t b_stride, float *c, size_t c_stride, size_t k, \
+	                                    enum into into) \
 	{ \
 		tile_product(rows, vectors, a, a_stride, b, b_stride, c, c_stride, k, into); \
 	}
-#define TILES(vectors) \
-	TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define TILE_NAMES(vectors) \
-	{ tile_1x##vectors, tile_2x##vectors, tile_3x##vectors, tile_4x##vectors, tile_5x##vectors, tile_6x##vectors }
+#define TILES(v) TILE(1, v) TILE(2, v) TILE(3, v) TILE(4, v) TILE(5, v) TILE(6, v)
+#define TILE_NAMES(v) \
+	{ tile_1x##v, tile_2x##v, tile_3x##v, tile_4x##v, tile_5x##v, tile_6x##v }
 
 TILES(1)
 TILES(2)
@@ -83,13 +87,13 @@ static multiply_tile *const tiles[TILE_VECTORS][TILE_ROWS] = {
 #endif
 };
 
-static void multiply(const float *a, size_t a_stride, size_t rows, const float *b, float *c, size_t c_stride, size_t k,
-                     enum into into)
+static void multiply(const float *a, size_t a_stride, size_t rows, const float *b, float *c,
+                     size_t c_stride, size_t k, enum into into)
 {
 	for (size_t r = 0; r < rows; r += TILE_ROWS) {
 		const size_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
 
-		tiles[TILE_VECTORS - 1][n - 1](a + r * a_stride, a_stride, b, TILE_VECTORS * VL, c + r * c_stride, c_stride,
-		                               k, into);
+		tiles[TILE_VECTORS - 1][n - 1](a + r * a_stride, a_stride, b, TILE_VECTORS * VL,
+		                               c + r * c_stride, c_stride, k, into);
 	}
 }

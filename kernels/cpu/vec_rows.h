@@ -48,7 +48,8 @@ static void row_widen(float *to, const void *from, enum dtype held, size_t n)
 		for (; i + VL <= n; i += VL)
 			v_store(to + i, v_from_f16(h + i));
 	if (i < n)
-		dtype_convert(to + i, DTYPE_F32, (const char *)from + i * dtype_size(held), held, n - i);
+		dtype_convert(to + i, DTYPE_F32, (const char *)from + i * dtype_size(held), held,
+		              n - i);
 }
 
 static void row_narrow(uint16_t *to, const float *from, size_t n)
@@ -102,7 +103,8 @@ static void norm_group(const struct norm_row *norm, const float *x, size_t first
 {
 	const float mean = norm->kind == NORM_LAYER ? row_mean(x + first, norm->group) : 0;
 	const double variance = row_variance(x + first, norm->group, mean);
-	const vf center = v_set(mean), scale = v_set((float)(1 / __builtin_sqrt(variance + norm->eps)));
+	const vf center = v_set(mean),
+		 scale = v_set((float)(1 / __builtin_sqrt(variance + norm->eps)));
 	const size_t at = norm->period ? first % norm->period : 0;
 
 	for (size_t i = 0; i < norm->group; i += VL) {
@@ -146,17 +148,20 @@ INLINE vf activation(enum activation act, vf x)
 	return x;
 }
 
-INLINE void activate_as(enum activation act, const float *gate, const float *up, size_t n, struct sink y)
+INLINE void activate_as(enum activation act, const float *gate, const float *up, size_t n,
+                        struct sink y)
 {
 	for (size_t i = 0; i < n; i += VL) {
 		const size_t m = v_count(n - i);
 		const vf u = v_take(up + i, m);
 
-		sink_give(y, i, gate ? activation(act, v_take(gate + i, m)) * u : activation(act, u), m);
+		sink_give(y, i,
+		          gate ? activation(act, v_take(gate + i, m)) * u : activation(act, u), m);
 	}
 }
 
-static void row_activate(enum activation act, const float *gate, const float *up, size_t n, struct sink y)
+static void row_activate(enum activation act, const float *gate, const float *up, size_t n,
+                         struct sink y)
 {
 	switch (act) {
 	case ACT_SILU:
@@ -228,7 +233,8 @@ static void rotate_pairs(const float *c, const float *s, size_t half, const floa
 	}
 }
 
-static void row_rotate(const struct rotary *r, const float *c, const float *s, size_t width, const float *x, float *y)
+static void row_rotate(const struct rotary *r, const float *c, const float *s, size_t width,
+                       const float *x, float *y)
 {
 	if (r->pairing == ROTARY_PAIRS)
 		rotate_pairs(c, s, r->dims / 2, x, y);

@@ -66,9 +66,11 @@ INLINE float v_largest(vf x)
 /* In two steps, so that results below 2^-126 have a way. */
 INLINE vf v_scale(vf x, vf n)
 {
-	const __m256i whole = _mm256_cvtps_epi32((__m256)n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+	const __m256i whole = _mm256_cvtps_epi32((__m256)n), half = _mm256_srai_epi32(whole, 1),
+		      bias = _mm256_set1_epi32(127);
 	const __m256i a = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-	const __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+	const __m256i b =
+		_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
 
 	return x * (vf)a * (vf)b;
 }

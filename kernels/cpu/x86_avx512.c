@@ -53,12 +53,14 @@ INLINE vf v_from_f16(const uint16_t *p)
 
 INLINE float v_sum(vf x)
 {
-	return x86_sum(_mm256_add_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1)));
+	return x86_sum(_mm256_add_ps(_mm512_castps512_ps256((__m512)x),
+	                             _mm512_extractf32x8_ps((__m512)x, 1)));
 }
 
 INLINE float v_largest(vf x)
 {
-	return x86_largest(_mm256_max_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1)));
+	return x86_largest(_mm256_max_ps(_mm512_castps512_ps256((__m512)x),
+	                                 _mm512_extractf32x8_ps((__m512)x, 1)));
 }
 
 INLINE vf v_scale(vf x, vf n)

@@ -41,16 +41,20 @@ static bool has_avx512_bf16(void)
 
 struct x86_features x86_features(void)
 {
-	const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-	const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+	const bool avx2 =
+		__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+	const bool avx512 =
+		avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 	const bool bf16 = avx512 && has_avx512_bf16();
 
 	/*
-	 * Intel's AVX512-BF16 starts a product every other cycle, which is no more arithmetic than two f32 products a cycle:
-	 * measured, oneDNN's bf16 products run at half the rate of f32 ones there.  AMX and AMD's are faster.
+	 * Intel's AVX512-BF16 starts a product every other cycle, which is no more arithmetic than
+	 * two f32 products a cycle: measured, oneDNN's bf16 products run at half the rate of f32
+	 * ones there.  AMX and AMD's are faster.
 	 */
-	return (struct x86_features){ avx2, avx512, bf16, bf16 && (has_amx_bf16() || vendor_is("AuthenticAMD")) };
+	return (struct x86_features){ avx2, avx512, bf16,
+		                      bf16 && (has_amx_bf16() || vendor_is("AuthenticAMD")) };
 }
 
 #endif

@@ -1,4 +1,11 @@
-/* Sums and maxima over lanes by halves, and the transposition of four by four, for both x86 units. */
+/* Sums and maxima over lanes by halves, and transposition of four by four, for both x86 units. */
+#ifndef X86_LANES_H
+#define X86_LANES_H
+
+#include <stddef.h>
+
+#if defined __AVX__ /* of the files that include it; by itself it has to compile everywhere */
+
 #include <immintrin.h>
 
 static inline float x86_sum(__m256 x)
@@ -28,3 +35,6 @@ static inline void transpose_4x4(float *to, size_t to_stride, const float *from,
 	_mm_storeu_ps(to + 2 * to_stride, c);
 	_mm_storeu_ps(to + 3 * to_stride, d);
 }
+
+#endif
+#endif

@@ -40,13 +40,15 @@ static size_t ref_weight_len(const struct device *d, size_t n, size_t k, enum dt
 	return n * k * dtype_size(operand_type);
 }
 
-static size_t ref_operand_len(const struct device *d, size_t n_rows, size_t k, enum dtype operand_type)
+static size_t ref_operand_len(const struct device *d, size_t n_rows, size_t k,
+                              enum dtype operand_type)
 {
 	(void)d;
 	return n_rows * k * dtype_size(operand_type);
 }
 
-static void ref_weight_put(struct device *d, struct weight *w, size_t column, const struct tensor_view *view)
+static void ref_weight_put(struct device *d, struct weight *w, size_t column,
+                           const struct tensor_view *view)
 {
 	(void)d;
 	view_read((double *)w->data + column * w->k, DTYPE_F64, view, 0, view->n, 0, view->k);
@@ -62,7 +64,8 @@ static void ref_load(struct device *d, struct rows to, const void *from, enum dt
 {
 	(void)d;
 	for (size_t r = 0; r < to.n; r++)
-		dtype_convert(ref_row(to, r), DTYPE_F64, (const char *)from + r * to.width * dtype_size(dtype), dtype,
+		dtype_convert(ref_row(to, r), DTYPE_F64,
+		              (const char *)from + r * to.width * dtype_size(dtype), dtype,
 		              to.width);
 }
 
@@ -70,8 +73,8 @@ static void ref_store(struct device *d, void *to, enum dtype dtype, struct rows 
 {
 	(void)d;
 	for (size_t r = 0; r < from.n; r++)
-		dtype_convert((char *)to + r * from.width * dtype_size(dtype), dtype, ref_row(from, r), DTYPE_F64,
-		              from.width);
+		dtype_convert((char *)to + r * from.width * dtype_size(dtype), dtype,
+		              ref_row(from, r), DTYPE_F64, from.width);
 }
 
 static void ref_round(struct device *d, struct rows rows, enum dtype dtype)

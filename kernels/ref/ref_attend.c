@@ -5,7 +5,8 @@
 /* Queries that a task takes. */
 enum { QUERIES = 16 };
 
-/* Scores that are kept at a time: the softmax is built up over blocks of keys, so memory doesn't grow with the sample. */
+/* Scores that are kept at a time: the softmax is built up over blocks of keys, so memory doesn't
+ * grow with the sample. */
 enum { KEYS = 256 };
 
 static double score(const struct attention *a, const double *q, const double *k)
@@ -23,9 +24,10 @@ static size_t first_key(const struct attention *a, size_t position)
 	return a->window && position >= a->window ? position - a->window + 1 : 0;
 }
 
-/* One query of one head over its visible keys, from j on; max and sum are the softmax's so far, y its unnormed values. */
-static void attend_query(const struct attention *a, const double *q, const double *k, const double *v, size_t stride,
-                         size_t j, size_t end, double *y)
+/* One query of one head over its visible keys, from j on; max and sum are the softmax's so far, y
+ * its unnormed values. */
+static void attend_query(const struct attention *a, const double *q, const double *k,
+                         const double *v, size_t stride, size_t j, size_t end, double *y)
 {
 	double max = -INFINITY, sum = 0, s[KEYS];
 
@@ -79,19 +81,22 @@ static void attend_task(void *argument, size_t i, size_t slot)
 	for (size_t r = q0; r < q1; r++) {
 		const size_t position = s->first + r;
 
-		attend_query(a, ref_row(job->q, s->row + r) + head * width, (const double *)s->k + group * width,
-		             (const double *)s->v + group * width, a->n_kv_heads * width, first_key(a, position),
-		             position + 1, ref_out_row(job->out, job->packed, s->row + r) + head * width);
+		attend_query(a, ref_row(job->q, s->row + r) + head * width,
+		             (const double *)s->k + group * width,
+		             (const double *)s->v + group * width, a->n_kv_heads * width,
+		             first_key(a, position), position + 1,
+		             ref_out_row(job->out, job->packed, s->row + r) + head * width);
 	}
 }
 
-void ref_attend(struct device *d, const struct attention *a, const struct segment *segments, size_t n_segments,
-                struct rows q, struct rows out, struct operand packed)
+void ref_attend(struct device *d, const struct attention *a, const struct segment *segments,
+                size_t n_segments, struct rows q, struct rows out, struct operand packed)
 {
 	for (size_t i = 0; i < n_segments; i++) {
 		struct job job = { a, &segments[i], q, out, packed };
 
-		workers_run(d->workers, (segments[i].n + QUERIES - 1) / QUERIES * a->n_heads, attend_task, &job);
+		workers_run(d->workers, (segments[i].n + QUERIES - 1) / QUERIES * a->n_heads,
+		            attend_task, &job);
 	}
 }
 
@@ -109,15 +114,17 @@ static void softmax(double *s, size_t n)
 		s[i] /= sum;
 }
 
-void ref_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q, size_t i0, size_t n,
-                bool probs, void *to)
+void ref_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
+                size_t i0, size_t n, bool probs, void *to)
 {
-	const size_t len = s->first + i0 + n, width = a->head_width, rep = a->n_heads / a->n_kv_heads;
+	const size_t len = s->first + i0 + n, width = a->head_width,
+		     rep = a->n_heads / a->n_kv_heads;
 
 	(void)d;
 	for (size_t i = 0; i < n; i++)
 		for (size_t head = 0; head < a->n_heads; head++) {
-			const size_t position = s->first + i0 + i, begin = first_key(a, position), end = position + 1;
+			const size_t position = s->first + i0 + i, begin = first_key(a, position),
+				     end = position + 1;
 			const double *row = ref_row(q, s->row + i0 + i) + head * width;
 			const double *k = (const double *)s->k + head / rep * width;
 			double *y = (double *)to + (i * a->n_heads + head) * len;

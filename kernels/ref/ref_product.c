@@ -1,8 +1,9 @@
 #include "ref.h"
 
 /*
- * A task is ROWS rows by COLUMNS columns: the columns' weights stay in the cache while the rows go by.  Each
- * element is eight running sums over k, added in a fixed order, so the blocks change no bit.
+ * A task is ROWS rows by COLUMNS columns: the columns' weights stay in the cache while the rows go
+ * by.  Each element is eight running sums over k, added in a fixed order, so the blocks change no
+ * bit.
  */
 enum { ROWS = 64, COLUMNS = 16, LANES = 8 };
 
@@ -23,7 +24,8 @@ static double dot(const double *a, const double *b, size_t n)
 			lane[l] += a[i + l] * b[i + l];
 	for (size_t l = 0; i < n; i++, l++)
 		lane[l] += a[i] * b[i];
-	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+	       ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 static void product_block(void *argument, size_t i, size_t slot)
@@ -43,21 +45,24 @@ static void product_block(void *argument, size_t i, size_t slot)
 		for (size_t c = c0; c < c1; c++) {
 			const size_t column = job->first + c;
 
-			out[c] = dot(row, weights + column * w->k, w->k) + (bias ? bias[column] : 0);
+			out[c] =
+				dot(row, weights + column * w->k, w->k) + (bias ? bias[column] : 0);
 		}
 	}
 }
 
-void ref_product_columns(struct device *d, const struct operand *a, const struct weight *w, size_t first, size_t n,
-                         struct rows out, size_t tile)
+void ref_product_columns(struct device *d, const struct operand *a, const struct weight *w,
+                         size_t first, size_t n, struct rows out, size_t tile)
 {
 	struct job job = { a, w, out, first, n, (n + COLUMNS - 1) / COLUMNS };
 
 	(void)tile;
-	workers_run(d->workers, (a->n + ROWS - 1) / ROWS * job.n_column_blocks, product_block, &job);
+	workers_run(d->workers, (a->n + ROWS - 1) / ROWS * job.n_column_blocks, product_block,
+	            &job);
 }
 
-void ref_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out, size_t tile)
+void ref_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
+                 size_t tile)
 {
 	ref_product_columns(d, a, w, 0, w->n, out, tile);
 }

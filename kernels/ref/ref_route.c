@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The largest of p that none of the n_chosen ids names; the lower id of equals.  NaN only when nothing else is left. */
+/* The largest of p that none of the n_chosen ids names; the lower id of equals.  NaN only when
+ * nothing else is left. */
 static size_t largest(const double *p, size_t n, const int32_t *chosen, size_t n_chosen)
 {
 	size_t best = n;
@@ -46,14 +47,17 @@ void ref_route(struct device *d, struct rows logits, bool renormalize, struct ro
 	}
 }
 
-void ref_gather(struct device *d, struct operand to, const struct operand *from, const uint32_t *list, size_t n)
+void ref_gather(struct device *d, struct operand to, const struct operand *from,
+                const uint32_t *list, size_t n)
 {
 	(void)d;
 	for (size_t i = 0; i < n; i++)
-		memcpy(ref_operand_row(&to, i), ref_operand_row(from, list[i]), from->k * sizeof(double));
+		memcpy(ref_operand_row(&to, i), ref_operand_row(from, list[i]),
+		       from->k * sizeof(double));
 }
 
-void ref_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list, const void *factor, size_t n)
+void ref_scatter(struct device *d, struct rows into, struct rows from, const uint32_t *list,
+                 const void *factor, size_t n)
 {
 	const double *f = factor;
 

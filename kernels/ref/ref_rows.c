@@ -21,8 +21,8 @@ static void norm_group(enum norm_kind kind, const double *x, size_t n, double ep
 		y[i] = (x[i] - mean) / deviation;
 }
 
-void ref_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group, struct rows from,
-              struct rows out, struct operand packed)
+void ref_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group,
+              struct rows from, struct rows out, struct operand packed)
 {
 	const double *weight = norm ? norm->weight : NULL, *bias = norm ? norm->bias : NULL;
 	const double one = m->norm_plus_one ? 1 : 0;
@@ -57,15 +57,15 @@ static double activation(enum activation act, double x)
 	case ACT_GELU_QUICK:
 		return x / (1 + exp(-1.702 * x));
 	case ACT_RELU:
-		return x < 0 ? 0 : x;   /* NaN stays NaN */
+		return x < 0 ? 0 : x; /* NaN stays NaN */
 	case ACT_COUNT:
 		break;
 	}
 	return x;
 }
 
-void ref_activate(struct device *d, enum activation act, struct rows gate, struct rows up, struct rows out,
-                  struct operand packed)
+void ref_activate(struct device *d, enum activation act, struct rows gate, struct rows up,
+                  struct rows out, struct operand packed)
 {
 	(void)d;
 	for (size_t r = 0; r < up.n; r++) {
@@ -100,8 +100,9 @@ void ref_softcap(struct device *d, struct rows x, double c)
 	}
 }
 
-void ref_rotate(struct device *d, const struct rotary *rotary, const void *cos_table, const void *sin_table,
-                size_t head_width, size_t p0, struct rows from, struct rows to)
+void ref_rotate(struct device *d, const struct rotary *rotary, const void *cos_table,
+                const void *sin_table, size_t head_width, size_t p0, struct rows from,
+                struct rows to)
 {
 	const size_t half = rotary->dims / 2;
 	const bool pairs = rotary->pairing == ROTARY_PAIRS;
@@ -117,7 +118,8 @@ void ref_rotate(struct device *d, const struct rotary *rotary, const void *cos_t
 
 			memmove(y, x, head_width * sizeof *y);
 			for (size_t i = 0; i < half; i++) {
-				const size_t a = pairs ? 2 * i : i, b = pairs ? 2 * i + 1 : i + half;
+				const size_t a = pairs ? 2 * i : i,
+					     b = pairs ? 2 * i + 1 : i + half;
 				const double xa = y[a], xb = y[b];
 
 				y[a] = xa * c[i] - xb * s[i];

@@ -1,6 +1,6 @@
 /*
- * The rate of the cpu back end's products beside oneDNN's own, for the shapes of a 1 B parameter model's layer, and
- * of its attention.  products [-j THREADS] [ROWS]: GF/s, tab separated.
+ * The rate of the cpu back end's products beside oneDNN's own, for the shapes of a 1 B parameter
+ * model's layer, and of its attention.  products [-j THREADS] [ROWS]: GF/s, tab separated.
  *
  *   ours     ops_cpu.product on bf16 weights, a worker a tile of 512 rows
  *   tiles    oneDNN, f32 and bf16, a worker a tile of 512 rows
@@ -30,8 +30,8 @@ struct bench {
 	struct matmuls *matmuls;
 	size_t rows, n, k;
 	enum dtype dtype;
-	char *a, *b;            /* (rows, k), (n, k) of dtype */
-	float *c;               /* (rows, n) */
+	char *a, *b; /* (rows, k), (n, k) of dtype */
+	float *c;    /* (rows, n) */
 	struct weight w;
 	struct operand operand;
 };
@@ -73,11 +73,13 @@ static void our_tile(void *argument, size_t i, size_t slot)
 {
 	const struct bench *b = argument;
 	const size_t first = i * TILE, rows = b->rows - first < TILE ? b->rows - first : TILE;
-	const struct operand a = { (char *)b->operand.p + ops_cpu.operand_len(b->d, first, b->k, b->w.dtype), rows, b->k,
-		                   b->w.dtype };
+	const struct operand a = { (char *)b->operand.p +
+		                           ops_cpu.operand_len(b->d, first, b->k, b->w.dtype),
+		                   rows, b->k, b->w.dtype };
 
 	(void)slot;
-	ops_cpu.product(b->d, &a, &b->w, (struct rows){ b->c + first * b->n, rows, b->n, b->n }, TILE);
+	ops_cpu.product(b->d, &a, &b->w, (struct rows){ b->c + first * b->n, rows, b->n, b->n },
+	                TILE);
 }
 
 static void ours(struct bench *b)
@@ -90,7 +92,8 @@ static void one_matmul(const struct bench *b, size_t first, size_t rows)
 	const struct matmul_shape shape = { rows, b->n, b->k, b->dtype };
 	void *scratch = memory(matmul_scratch_len(b->matmuls, &shape) + 64);
 
-	matmul_run(b->matmuls, &shape, b->a + first * b->k * dtype_size(b->dtype), b->b, b->c + first * b->n, scratch);
+	matmul_run(b->matmuls, &shape, b->a + first * b->k * dtype_size(b->dtype), b->b,
+	           b->c + first * b->n, scratch);
 	free(scratch);
 }
 
@@ -160,9 +163,10 @@ static double our_rate(struct bench *b)
 	const double start = now();
 
 	ops_cpu.weight_put(b->d, &b->w, 0, &view);
-	fprintf(stderr, "packing: %.2f G elements/s\n", 1e-9 * (double)(b->n * b->k) / (now() - start));
-	b->operand = (struct operand){ memory(ops_cpu.operand_len(b->d, b->rows, b->k, b->w.dtype)), b->rows, b->k,
-		                       b->w.dtype };
+	fprintf(stderr, "packing: %.2f G elements/s\n",
+	        1e-9 * (double)(b->n * b->k) / (now() - start));
+	b->operand = (struct operand){ memory(ops_cpu.operand_len(b->d, b->rows, b->k, b->w.dtype)),
+		                       b->rows, b->k, b->w.dtype };
 	ops_cpu.pack(b->d, b->operand, (struct rows){ x, b->rows, b->k, b->k });
 
 	const double r = rate(b, ours);
@@ -174,13 +178,17 @@ static double our_rate(struct bench *b)
 	return r;
 }
 
-static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t groups, size_t width)
+static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t groups,
+                           size_t width)
 {
 	const struct attention a = { heads, groups, width, 0, 0.1, 0 };
-	float *q = memory(n * heads * width * sizeof *q), *k = memory(n * groups * width * sizeof *k);
-	float *v = memory(n * groups * width * sizeof *v), *y = memory(n * heads * width * sizeof *y);
+	float *q = memory(n * heads * width * sizeof *q),
+	      *k = memory(n * groups * width * sizeof *k);
+	float *v = memory(n * groups * width * sizeof *v),
+	      *y = memory(n * heads * width * sizeof *y);
 	const struct segment s = { .n = n, .len = (uint32_t)n, .k = k, .v = v };
-	const struct rows rows = { q, n, heads * width, heads * width }, out = { y, n, heads * width, heads * width };
+	const struct rows rows = { q, n, heads * width, heads * width },
+			  out = { y, n, heads * width, heads * width };
 	double best = 1e9;
 
 	fill(q, DTYPE_F32, n * heads * width);
@@ -218,7 +226,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "products: %s\n", e.text);
 		return 2;
 	}
-	printf("unit %s, %zu threads, %zu rows; GF/s\n", ops_cpu.unit(b.d), workers_count(b.workers), b.rows);
+	printf("unit %s, %zu threads, %zu rows; GF/s\n", ops_cpu.unit(b.d),
+	       workers_count(b.workers), b.rows);
 	printf("n\tk\tours\tf32 tiles\tf32 call\tbf16 tiles\tbf16 call\n");
 	for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
 		double tiled[2], called[2];
@@ -232,7 +241,8 @@ int main(int argc, char **argv)
 
 		bare(&b, DTYPE_F32, &tiled[0], &called[0]);
 		bare(&b, DTYPE_BF16, &tiled[1], &called[1]);
-		printf("%zu\t%zu\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\n", b.n, b.k, r, tiled[0], called[0], tiled[1], called[1]);
+		printf("%zu\t%zu\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\n", b.n, b.k, r, tiled[0], called[0],
+		       tiled[1], called[1]);
 		fflush(stdout);
 		free(b.c);
 	}

@@ -45,8 +45,8 @@ if command -v cppcheck >/dev/null
 then
 	# shellcheck disable=SC2086 # a list
 	ok "cppcheck" cppcheck -q -j2 --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr \
-		--suppress=missingIncludeSystem --suppress=legacyUninitvar --suppress=uninitvar --suppress=internalAstError --suppress=compareBoolExpressionWithInt \
-		--suppress=nullPointerArithmetic -D_GNU_SOURCE -DVERSION='"0"' \
+		--suppress=missingIncludeSystem --suppress=nullPointerArithmetic --suppress=compareBoolExpressionWithInt \
+		--suppress=legacyUninitvar --suppress=uninitvar --suppress=internalAstError -D_GNU_SOURCE -DVERSION='"0"' \
 		$includes -I"$TMP/build" libcommon formats kernels tools
 else
 	skip "cppcheck" "not installed"

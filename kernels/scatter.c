@@ -1,0 +1,480 @@
+#include "scatter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lapack.h"
+#include "memory.h"
+
+enum {
+	PANEL = SCATTER_PANEL,
+	MATRIX_BLOCK = 2048,    /* products of that many rows hide the reading and writing of S */
+	DIAGONAL_BLOCK = 128,
+	LANES = 8
+};
+
+size_t scatter_block(const struct scatter_kind *kind, size_t width)
+{
+	(void)width;
+	return kind->matrix ? MATRIX_BLOCK : DIAGONAL_BLOCK;
+}
+
+static size_t n_panels(size_t width)
+{
+	return (width + PANEL - 1) / PANEL;
+}
+
+static size_t panel_width(size_t width, size_t p)
+{
+	size_t left = width - p * PANEL;
+	return left < PANEL ? left : PANEL;
+}
+
+/* Where tile (i, j), j <= i, of panel_width(i) rows and panel_width(j) columns begins. */
+static size_t tile_at(size_t width, size_t i, size_t j)
+{
+	return (size_t)PANEL * PANEL * (i * (i + 1) / 2) + panel_width(width, i) * PANEL * j;
+}
+
+/* Numbers in S; SIZE_MAX if they can't be counted. */
+static size_t s_len(const struct scatter_kind *kind, size_t width)
+{
+	size_t square;
+	if (!kind->matrix)
+		return width;
+	if (__builtin_mul_overflow(width + PANEL, width + PANEL, &square))
+		return SIZE_MAX;
+	size_t last = n_panels(width) - 1;
+	return tile_at(width, last, last) + panel_width(width, last) * panel_width(width, last);
+}
+
+size_t scatter_len(const struct scatter_kind *kind, size_t width)
+{
+	size_t len = s_len(kind, width);
+	if (len == SIZE_MAX || len > SIZE_MAX / 64 || width > SIZE_MAX / 1024)
+		return SIZE_MAX;
+	return (2 * len + width * (2 * kind->n_classes + 2 * kind->range)) * sizeof(double);
+}
+
+struct scatter *scatter_open(const struct scatter_kind *kind, size_t width, struct error *e)
+{
+	size_t len = scatter_len(kind, width), n = s_len(kind, width);
+	double *p = len == SIZE_MAX ? NULL : mem_try(len, "sums of products", e);
+	if (len == SIZE_MAX)
+		error_set(e, "rows of %zu columns are too wide for their products", width);
+	if (!p)
+		return NULL;
+	memset(p, 0, len);
+	struct scatter *s = mem_zero(1, sizeof *s);
+	s->kind = *kind;
+	s->width = width;
+	s->memory = p;
+	s->s = (struct kept){ p, p + n };
+	p += 2 * n;
+	for (size_t c = 0; c < kind->n_classes; c++, p += 2 * width)
+		s->total[c] = (struct kept){ p, p + width };
+	if (kind->range) {
+		s->min = p;
+		s->max = p + width;
+		for (size_t i = 0; i < width; i++) {
+			s->min[i] = INFINITY;
+			s->max[i] = -INFINITY;
+		}
+	}
+	return s;
+}
+
+void scatter_close(struct scatter *s)
+{
+	if (!s)
+		return;
+	free(s->memory);
+	free(s);
+}
+
+/* -------- a block */
+
+struct scatter_work {
+	struct workers *workers;
+	double *panels;                 /* (panels, n, panel width): the block less its mean */
+	double *mean, *apart;           /* (W) the block's mean; d, or zero where there is no class to join */
+	double *squares;                /* (panels, n): of each row's part */
+	double *tile;                   /* (threads, PANEL, PANEL) */
+	void *memory;
+	size_t len;
+	/* the block at hand */
+	struct scatter *s;
+	const char *rows;
+	enum dtype type;
+	size_t class, n;
+	double weight;                  /* na nb / (na + nb) */
+};
+
+struct scatter_work *scatter_work_open(struct workers *w)
+{
+	struct scatter_work *k = mem_zero(1, sizeof *k);
+	k->workers = w;
+	lapack_init();
+	return k;
+}
+
+void scatter_work_close(struct scatter_work *k)
+{
+	if (!k)
+		return;
+	free(k->memory);
+	free(k);
+}
+
+static size_t round_up(size_t n)
+{
+	return (n + 7) / 8 * 8;
+}
+
+static int take_memory(struct scatter_work *k, size_t width, size_t n, struct error *e)
+{
+	size_t rows = round_up(n), padded = round_up(width), panels = n_panels(width);
+	size_t tiles = workers_count(k->workers) * PANEL * PANEL;
+	size_t len = (rows * padded + 2 * padded + panels * rows + tiles) * sizeof(double);
+	if (len > k->len) {
+		free(k->memory);
+		k->len = 0;
+		k->memory = mem_try(len, "a block of rows", e);
+		if (!k->memory)
+			return -1;
+		k->len = len;
+	}
+	k->tile = k->memory;
+	k->panels = k->tile + tiles;
+	k->mean = k->panels + rows * padded;
+	k->apart = k->mean + padded;
+	k->squares = k->apart + padded;
+	return 0;
+}
+
+/* a += b; what the rounding loses is kept. */
+static inline void add(double *sum, double *lost, double b)
+{
+	double a = *sum, s = a + b, part = s - a;
+	*lost += (a - (s - part)) + (b - part);
+	*sum = s;
+}
+
+/* Column means: a first one, then that of what is left, which has no rounding to speak of. */
+static void column_means(double *x, size_t n, size_t w, double *mean)
+{
+	double left[PANEL] = { 0 };
+	memset(mean, 0, w * sizeof *mean);
+	for (size_t r = 0; r < n; r++)
+		for (size_t c = 0; c < w; c++)
+			mean[c] += x[r * w + c];
+	for (size_t c = 0; c < w; c++)
+		mean[c] /= (double)n;
+	for (size_t r = 0; r < n; r++)
+		for (size_t c = 0; c < w; c++)
+			left[c] += x[r * w + c] - mean[c];
+	for (size_t c = 0; c < w; c++)
+		mean[c] += left[c] / (double)n;
+	for (size_t r = 0; r < n; r++)
+		for (size_t c = 0; c < w; c++)
+			x[r * w + c] -= mean[c];
+}
+
+static double sum_of_squares(const double *x, size_t n)
+{
+	double lane[LANES] = { 0 };
+	size_t i = 0;
+	for (; i + LANES <= n; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+			lane[k] += x[i + k] * x[i + k];
+	for (size_t k = 0; i < n; i++, k++)
+		lane[k] += x[i] * x[i];
+	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static void add_range(struct scatter_work *k, size_t p, const double *x, size_t w)
+{
+	double *min = k->s->min + p * PANEL, *max = k->s->max + p * PANEL;
+	for (size_t r = 0; r < k->n; r++) {
+		for (size_t c = 0; c < w; c++) {
+			double v = x[r * w + c];
+			min[c] = v < min[c] ? v : min[c];
+			max[c] = v > max[c] ? v : max[c];
+		}
+		k->squares[p * k->n + r] = sum_of_squares(x + r * w, w);
+	}
+}
+
+static void add_diagonal(struct scatter_work *k, size_t p, const double *x, size_t w)
+{
+	double squares[PANEL] = { 0 };
+	for (size_t r = 0; r < k->n; r++)
+		for (size_t c = 0; c < w; c++)
+			squares[c] += x[r * w + c] * x[r * w + c];
+	for (size_t c = 0; c < w; c++) {
+		size_t i = p * PANEL + c;
+		double d = k->apart[i];
+		add(&k->s->s.sum[i], &k->s->s.lost[i], squares[c] + k->weight * d * d);
+	}
+}
+
+/* One panel of columns: widened, measured, and less its mean. */
+static void panel_task(void *argument, size_t p, size_t slot)
+{
+	(void)slot;
+	struct scatter_work *k = argument;
+	struct scatter *s = k->s;
+	size_t w = panel_width(s->width, p), size = dtype_size(k->type), first = p * PANEL;
+	double *x = k->panels + k->n * first, *mean = k->mean + first;
+	for (size_t r = 0; r < k->n; r++)
+		dtype_convert(x + r * w, DTYPE_F64, k->rows + (r * s->width + first) * size, k->type, w);
+	if (s->kind.range)
+		add_range(k, p, x, w);
+	column_means(x, k->n, w, mean);
+	const struct kept *total = &s->total[k->class];
+	double before = (double)s->n[k->class];
+	for (size_t c = 0; c < w; c++) {
+		size_t i = first + c;
+		k->apart[i] = before > 0 ? mean[c] - (total->sum[i] + total->lost[i]) / before : 0;
+		add(&total->sum[i], &total->lost[i], mean[c] * (double)k->n);
+	}
+	if (!s->kind.matrix)
+		add_diagonal(k, p, x, w);
+}
+
+/* Tasks are numbered along the rows of tiles: (0,0) (1,0) (1,1) (2,0) ... */
+static void tile_of(size_t task, size_t *i, size_t *j)
+{
+	size_t row = 0;
+	while (task > row)
+		task -= ++row;
+	*i = row;
+	*j = task;
+}
+
+static void tile_task(void *argument, size_t task, size_t slot)
+{
+	struct scatter_work *k = argument;
+	struct scatter *s = k->s;
+	size_t i, j;
+	tile_of(task, &i, &j);
+	size_t p = panel_width(s->width, i), q = panel_width(s->width, j), at = tile_at(s->width, i, j);
+	double *tile = k->tile + slot * PANEL * PANEL;
+	const double *x = k->panels + k->n * i * PANEL, *y = k->panels + k->n * j * PANEL;
+	if (i == j)
+		lapack_square(p, k->n, x, tile);
+	else
+		lapack_product(p, q, k->n, x, y, tile);
+	for (size_t r = 0; r < p; r++) {
+		double scale = k->weight * k->apart[i * PANEL + r];
+		const double *d = k->apart + j * PANEL, *from = tile + r * q;
+		double *sum = s->s.sum + at + r * q, *lost = s->s.lost + at + r * q;
+		size_t n = i == j ? r + 1 : q;
+		for (size_t c = 0; c < n; c++)
+			add(&sum[c], &lost[c], from[c] + scale * d[c]);
+	}
+}
+
+static void add_norms(struct scatter_work *k)
+{
+	struct scatter *s = k->s;
+	size_t panels = n_panels(s->width);
+	for (size_t r = 0; r < k->n; r++) {
+		double sum = 0;
+		for (size_t p = 0; p < panels; p++)
+			sum += k->squares[p * k->n + r];
+		add(&s->norm, &s->norm_lost, sqrt(sum));
+	}
+}
+
+int scatter_add(struct scatter *s, struct scatter_work *k, size_t class, const void *rows, enum dtype type, size_t n,
+                struct error *e)
+{
+	if (!n || !s->width)
+		return 0;
+	if (take_memory(k, s->width, n, e) < 0)
+		return -1;
+	double before = (double)s->n[class];
+	k->s = s;
+	k->rows = rows;
+	k->type = type;
+	k->class = class;
+	k->n = n;
+	k->weight = before * (double)n / (before + (double)n);
+	size_t panels = n_panels(s->width);
+	workers_run(k->workers, panels, panel_task, k);
+	if (s->kind.matrix)
+		workers_run(k->workers, panels * (panels + 1) / 2, tile_task, k);
+	if (s->kind.range)
+		add_norms(k);
+	s->n[class] += n;
+	return 0;
+}
+
+/* -------- two states */
+
+static void join_matrix(struct scatter *to, const struct scatter *from, const double *apart, double weight, bool whole)
+{
+	for (size_t i = 0; i < n_panels(to->width); i++) {
+		for (size_t j = 0; j <= i; j++) {
+			size_t p = panel_width(to->width, i), q = panel_width(to->width, j), at = tile_at(to->width, i, j);
+			for (size_t x = 0; x < p * q; x++) {
+				double d = weight * apart[i * PANEL + x / q] * apart[j * PANEL + x % q];
+				double v = whole ? from->s.sum[at + x] + from->s.lost[at + x] : 0;
+				add(&to->s.sum[at + x], &to->s.lost[at + x], v + d);
+			}
+		}
+	}
+}
+
+static void join_class(struct scatter *to, const struct scatter *from, size_t c, double *apart)
+{
+	double na = (double)to->n[c], nb = (double)from->n[c];
+	const struct kept *a = &to->total[c], *b = &from->total[c];
+	double weight = na > 0 && nb > 0 ? na * nb / (na + nb) : 0;
+	for (size_t i = 0; i < to->width; i++) {
+		double total = b->sum[i] + b->lost[i];
+		apart[i] = weight > 0 ? total / nb - (a->sum[i] + a->lost[i]) / na : 0;
+		add(&a->sum[i], &a->lost[i], total);
+	}
+	/* The scatter within classes is added once, with the first class. */
+	if (to->kind.matrix)
+		join_matrix(to, from, apart, weight, c == 0);
+	for (size_t i = 0; !to->kind.matrix && i < to->width; i++)
+		add(&to->s.sum[i], &to->s.lost[i],
+		    (c == 0 ? from->s.sum[i] + from->s.lost[i] : 0) + weight * apart[i] * apart[i]);
+	to->n[c] += from->n[c];
+}
+
+void scatter_join(struct scatter *to, const struct scatter *from)
+{
+	double *apart = mem_zero(to->width + 1, sizeof *apart);
+	for (size_t c = 0; c < to->kind.n_classes; c++)
+		join_class(to, from, c, apart);
+	for (size_t i = 0; to->kind.range && i < to->width; i++) {
+		to->min[i] = from->min[i] < to->min[i] ? from->min[i] : to->min[i];
+		to->max[i] = from->max[i] > to->max[i] ? from->max[i] : to->max[i];
+	}
+	add(&to->norm, &to->norm_lost, from->norm + from->norm_lost);
+	free(apart);
+}
+
+/* -------- what was found */
+
+void scatter_mean(const struct scatter *s, size_t class, double *mean)
+{
+	for (size_t i = 0; i < s->width; i++)
+		mean[i] = (s->total[class].sum[i] + s->total[class].lost[i]) / (double)s->n[class];
+}
+
+uint64_t scatter_rows(const struct scatter *s)
+{
+	uint64_t n = 0;
+	for (size_t c = 0; c < s->kind.n_classes; c++)
+		n += s->n[c];
+	return n;
+}
+
+/* Row r of the lower triangle: r + 1 numbers, written to `to` or (take) read from there. */
+static void triangle_row(const struct scatter *s, size_t r, double *to, bool take)
+{
+	size_t i = r / PANEL;
+	for (size_t j = 0; j <= i; j++) {
+		size_t q = panel_width(s->width, j), at = tile_at(s->width, i, j) + r % PANEL * q;
+		size_t n = i == j ? r % PANEL + 1 : q;
+		for (size_t c = 0; c < n; c++) {
+			if (take)
+				s->s.sum[at + c] = to[j * PANEL + c];
+			else
+				to[j * PANEL + c] = s->s.sum[at + c] + s->s.lost[at + c];
+		}
+	}
+}
+
+void scatter_square(const struct scatter *s, double *a)
+{
+	for (size_t r = 0; r < s->width; r++)
+		triangle_row(s, r, a + r * s->width, false);
+}
+
+void scatter_diagonal(const struct scatter *s, double *diagonal)
+{
+	for (size_t r = 0; r < s->width; r++) {
+		size_t i = r / PANEL, c = r % PANEL;
+		size_t at = s->kind.matrix ? tile_at(s->width, i, i) + c * panel_width(s->width, i) + c : r;
+		diagonal[r] = s->s.sum[at] + s->s.lost[at];
+	}
+}
+
+double scatter_along(const struct scatter *s, const double *u)
+{
+	double *row = mem_alloc((s->width + 1) * sizeof *row);
+	double sum = 0, lost = 0;
+	for (size_t r = 0; r < s->width; r++) {
+		triangle_row(s, r, row, false);
+		double beside = 0, beside_lost = 0;
+		for (size_t c = 0; c < r; c++)
+			add(&beside, &beside_lost, row[c] * u[c]);
+		add(&sum, &lost, u[r] * (2 * (beside + beside_lost) + row[r] * u[r]));
+	}
+	free(row);
+	return sum + lost;
+}
+
+size_t scatter_n_panels(const struct scatter *s)
+{
+	return n_panels(s->width);
+}
+
+static size_t panel_rows(const struct scatter *s, size_t panel, double *at, bool take)
+{
+	size_t n = 0;
+	for (size_t r = panel * PANEL; r < panel * PANEL + panel_width(s->width, panel); r++) {
+		if (at)
+			triangle_row(s, r, at + n, take);
+		n += r + 1;
+	}
+	return n;
+}
+
+size_t scatter_panel(const struct scatter *s, size_t panel, double *to)
+{
+	return panel_rows(s, panel, to, false);
+}
+
+void scatter_take_panel(struct scatter *s, size_t panel, const double *from)
+{
+	panel_rows(s, panel, (double *)from, true);
+}
+
+/* -------- finite or not */
+
+/* All exponent bits set. */
+#define NOT_FINITE(type, mask) ({ \
+	const type *v_ = values; \
+	size_t i_ = 0, found_ = n; \
+	for (; i_ + 64 <= n; i_ += 64) { \
+		type any_ = 0; \
+		for (size_t k_ = 0; k_ < 64; k_++) \
+			any_ |= (type)((v_[i_ + k_] & (mask)) == (mask)); \
+		if (any_) \
+			break; \
+	} \
+	for (; i_ < n && found_ == n; i_++) \
+		if ((v_[i_] & (mask)) == (mask)) \
+			found_ = i_; \
+	found_; \
+})
+
+size_t scatter_not_finite(const void *values, enum dtype type, size_t n)
+{
+	switch (type) {
+	case DTYPE_F64: return NOT_FINITE(uint64_t, 0x7ff0000000000000u);
+	case DTYPE_F32: return NOT_FINITE(uint32_t, 0x7f800000u);
+	case DTYPE_BF16: return NOT_FINITE(uint16_t, 0x7f80u);
+	case DTYPE_F16: return NOT_FINITE(uint16_t, 0x7c00u);
+	case DTYPE_F8E4M3: return NOT_FINITE(uint8_t, 0x7fu);
+	default: return n;
+	}
+}
