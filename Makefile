@@ -36,7 +36,8 @@ PACKAGES = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) \
 PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $$(shell pkg-config --cflags $$(PACKAGES)))$(PACKAGE_CFLAGS)
 PACKAGE_LIBS = $(eval PACKAGE_LIBS := $$(shell pkg-config --libs $$(PACKAGES)))$(PACKAGE_LIBS)
 
-INCLUDES = -Ilibcommon -Iformats -Ikernels -Ikernels/ref -Ikernels/cpu -I$(BUILD)
+# For our own headers alone: a regex.h of ours hides no system's.
+INCLUDES = $(addprefix -iquote ,libcommon formats kernels kernels/ref kernels/cpu $(BUILD))
 COMPILE = $(CC) -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(INCLUDES) $(PACKAGE_CFLAGS) $(CPPFLAGS) \
 	$(WARNINGS) $(NUMBERS) -pthread $(CFLAGS)
 LINK = $(CC) -pthread $(CFLAGS) $(LDFLAGS) -Wl,--as-needed

@@ -19,7 +19,7 @@ struct pretokenizer_sink {
 };
 
 /*
- * Reads Split, ByteLevel, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer,
+ * Reads Split, ByteLevel, Digits, Punctuation, WhitespaceSplit, BertPreTokenizer,
  * Metaspace, Sequence and null; after a ByteLevel only Digits, Punctuation and Split.
  * Returns 0, or -1 with "pre_tokenizer ... is not read".
  */

@@ -3,207 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "block_memory.h"
+#include "block_tile.h"
 #include "clock.h"
 #include "experts.h"
 #include "memory.h"
-#include "rotary.h"
-
-enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
-
-struct stopwatch {              /* of one thread */
-	double seconds[TIMER_COUNT], flops;
-};
-
-struct block {
-	const struct ops *ops;
-	struct device *device;
-	const struct model *m;
-	struct workers *workers;
-	size_t max_rows;
-	bool barriers;
-	struct block_memory memory;
-	struct stopwatch *watches;              /* (threads) */
-	struct rotary_tables *tables[MODEL_ROTARIES];
-	struct rotary_table *segment_table;     /* (segments of this batch) */
-	size_t segment_capacity;
-	struct experts *experts;
-	void *dense;                            /* (T, width): a site on its way through a filter */
-	size_t dense_len;
-	/* this run */
-	const struct layer *layer;
-	struct batch *batch;
-	const struct sites *sites;
-	enum dtype resid;
-	size_t first_step, end_step;
-};
-
-struct tile {
-	struct block *b;
-	const struct tile_memory *memory;
-	struct stopwatch *watch;
-	size_t first, n;        /* rows of the batch */
-};
-
-/* -------- views */
-
-static struct rows columns(struct rows from, size_t first, size_t width, const struct tile *t)
-{
-	return (struct rows){ (char *)from.p + first * dtype_size(t->b->ops->work), from.n, width, from.stride };
-}
-
-static struct rows some(struct rows rows, size_t skip, size_t n, const struct tile *t)
-{
-	return (struct rows){ (char *)rows.p + skip * rows.stride * dtype_size(t->b->ops->work), n, rows.width, rows.stride };
-}
-
-/* The tile's rows of something that spans the batch. */
-static struct rows batch_rows(const struct tile *t, void *base, size_t width)
-{
-	return some((struct rows){ base, t->b->batch->x.n, width, width }, t->first, t->n, t);
-}
-
-static struct rows x_rows(const struct tile *t)
-{
-	return some(t->b->batch->x, t->first, t->n, t);
-}
-
-static struct rows buffer_rows(const struct tile *t, enum buffer which)
-{
-	size_t width = t->b->memory.width[which];
-	return (struct rows){ t->memory->buffer[which], t->n, width, width };
-}
-
-static bool has_experts(const struct block *b)
-{
-	return b->m->layer[b->layer->index].experts;
-}
-
-/* What the MLP, or its experts, add to the stream. */
-static struct rows mlp_rows(const struct tile *t)
-{
-	return has_experts(t->b) ? experts_out(t->b->experts, t->first, t->n) : buffer_rows(t, BUFFER_DOWN);
-}
-
-/* A site's rows of this tile; only k_rot's lie with their samples and are walked by next_run. */
-static struct rows site_rows(const struct tile *t, enum site site)
-{
-	const struct block *b = t->b;
-	size_t q = q_width(b->m), kv = kv_width(b->m), inner = b->m->inner;
-	switch (site) {
-	case SITE_ATTN_NORM: case SITE_MLP_NORM: return buffer_rows(t, BUFFER_NORM);
-	case SITE_Q: return columns(buffer_rows(t, BUFFER_QKV), 0, q, t);
-	case SITE_K: return columns(buffer_rows(t, BUFFER_QKV), q, kv, t);
-	case SITE_V: return columns(buffer_rows(t, BUFFER_QKV), q + kv, kv, t);
-	case SITE_Q_ROT: return batch_rows(t, b->memory.q, q);
-	case SITE_ATTN_CTX: return batch_rows(t, b->memory.ctx, q);
-	case SITE_ATTN_PROJ: case SITE_ATTN_OUT: return buffer_rows(t, BUFFER_PROJ);
-	case SITE_MLP_GATE: return columns(buffer_rows(t, BUFFER_GATE_UP), 0, inner, t);
-	case SITE_MLP_UP: return columns(buffer_rows(t, BUFFER_GATE_UP), b->m->gated ? inner : 0, inner, t);
-	case SITE_MLP_ACT: return buffer_rows(t, BUFFER_ACT);
-	case SITE_ROUTER_LOGITS: return buffer_rows(t, BUFFER_ROUTER);
-	case SITE_ROUTER_WEIGHTS: return experts_weights(b->experts, t->first, t->n);
-	case SITE_MLP_OUT: return mlp_rows(t);
-	default: return x_rows(t); /* resid_pre, resid_mid, resid_post */
-	}
-}
-
-/* Part of a tile that lies in one segment. */
-struct run {
-	const struct segment *segment;
-	const struct rotary_table *table;
-	size_t skip, n;         /* rows of the tile */
-	size_t position;        /* of the first */
-};
-
-/* *segment begins at 0 and moves on. */
-static bool next_run(const struct tile *t, size_t *segment, struct run *r)
-{
-	const struct batch *batch = t->b->batch;
-	while (*segment < batch->n_segments && batch->segments[*segment].row + batch->segments[*segment].n <= t->first)
-		++*segment;
-	if (*segment == batch->n_segments || batch->segments[*segment].row >= t->first + t->n)
-		return false;
-	const struct segment *s = &batch->segments[*segment];
-	size_t from = s->row > t->first ? s->row : t->first;
-	size_t end = s->row + s->n < t->first + t->n ? s->row + s->n : t->first + t->n;
-	*r = (struct run){ s, &t->b->segment_table[*segment], from - t->first, end - from, s->first + (from - s->row) };
-	++*segment;
-	return true;
-}
-
-static struct rows key_rows(const struct tile *t, const struct run *r, void *base)
-{
-	size_t width = kv_width(t->b->m);
-	return some((struct rows){ base, 0, width, width }, r->position, r->n, t);
-}
-
-static struct operand operand(const struct tile *t, void *p, const struct weight *w)
-{
-	return (struct operand){ p, t->n, w->k, w->dtype };
-}
-
-static struct operand batch_operand(const struct tile *t, void *p, const struct weight *w)
-{
-	size_t before = t->b->ops->operand_len(t->b->device, t->first, w->k, w->dtype);
-	return (struct operand){ (char *)p + before, t->n, w->k, w->dtype };
-}
-
-/* -------- sites */
-
-static bool wanted(const struct block *b, enum site s)
-{
-	return b->sites->read[s] || b->sites->patched[s] || b->sites->filtered[s];
-}
-
-static void *dense_at(const struct tile *t, void *base, size_t row, size_t width)
-{
-	return (char *)base + (t->first + row) * width * dtype_size(t->b->ops->work);
-}
-
-enum direction { OUT, IN };
-
-/* Between a site's rows and a dense (T, width). */
-static void copy_site(const struct tile *t, enum site site, void *dense, enum direction direction)
-{
-	const struct ops *ops = t->b->ops;
-	struct run r;
-	size_t segment = 0;
-	struct rows all = { 0 };
-	bool by_run = site == SITE_K_ROT;
-	if (!by_run)
-		all = site_rows(t, site);
-	for (bool more = true; more && (!by_run || next_run(t, &segment, &r)); more = by_run) {
-		struct rows rows = by_run ? key_rows(t, &r, r.segment->k) : all;
-		void *at = dense_at(t, dense, by_run ? r.skip : 0, rows.width);
-		if (direction == OUT)
-			ops->store(t->b->device, at, ops->work, rows);
-		else
-			ops->load(t->b->device, rows, at, ops->work);
-	}
-}
-
-static void patch_site(const struct tile *t, enum site site)
-{
-	const struct sites *sites = t->b->sites;
-	struct run r;
-	if (site != SITE_K_ROT) {
-		sites->patch(sites->context, site, t->first, site_rows(t, site));
-		return;
-	}
-	for (size_t segment = 0; next_run(t, &segment, &r);)
-		sites->patch(sites->context, site, t->first + r.skip, key_rows(t, &r, r.segment->k));
-}
-
-/* After the step that made it.  A filtered site is read when the filter has answered. */
-static void at_site(const struct tile *t, enum site site)
-{
-	const struct sites *sites = t->b->sites;
-	if (sites->patched[site])
-		patch_site(t, site);
-	if (sites->read[site] && !sites->filtered[site])
-		copy_site(t, site, sites->read[site], OUT);
-}
 
 /* -------- operations with a stopwatch */
 
@@ -220,7 +23,7 @@ static void norm_stream(const struct tile *t, const struct norm *norm, enum site
 {
 	struct rows x = x_rows(t), out = { 0 };
 	double start = clock_seconds();
-	if (wanted(t->b, site))
+	if (site_wanted(t->b, site))
 		out = buffer_rows(t, BUFFER_NORM);
 	t->b->ops->norm(t->b->device, t->b->m, norm, x.width, x, out, to);
 	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
@@ -228,7 +31,7 @@ static void norm_stream(const struct tile *t, const struct norm *norm, enum site
 
 static void pack_norm(const struct tile *t, enum site site, struct operand to)
 {
-	if (wanted(t->b, site))
+	if (site_wanted(t->b, site))
 		t->b->ops->pack(t->b->device, to, buffer_rows(t, BUFFER_NORM));
 }
 
@@ -256,13 +59,13 @@ static void step_none(const struct tile *t)
 static void step_attn_norm(const struct tile *t)
 {
 	const struct layer *l = t->b->layer;
-	norm_stream(t, &l->attn_norm, SITE_ATTN_NORM, operand(t, t->memory->norm_operand, &l->qkv));
+	norm_stream(t, &l->attn_norm, SITE_ATTN_NORM, tile_operand(t, t->memory->norm_operand, &l->qkv));
 }
 
 static void step_qkv(const struct tile *t)
 {
 	const struct weight *w = &t->b->layer->qkv;
-	struct operand a = operand(t, t->memory->norm_operand, w);
+	struct operand a = tile_operand(t, t->memory->norm_operand, w);
 	pack_norm(t, SITE_ATTN_NORM, a);
 	product(t, &a, w, buffer_rows(t, BUFFER_QKV));
 }
@@ -292,9 +95,9 @@ static void step_rotate(const struct tile *t)
 	}
 	double start = clock_seconds();
 	for (size_t segment = 0; next_run(t, &segment, &r);) {
-		turn(t, &r, some(q, r.skip, r.n, t), some(turned, r.skip, r.n, t));
-		turn(t, &r, some(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
-		b->ops->store(b->device, key_rows(t, &r, r.segment->v).p, b->ops->work, some(v, r.skip, r.n, t));
+		turn(t, &r, some_rows(q, r.skip, r.n, t), some_rows(turned, r.skip, r.n, t));
+		turn(t, &r, some_rows(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
+		b->ops->store(b->device, key_rows(t, &r, r.segment->v).p, b->ops->work, some_rows(v, r.skip, r.n, t));
 	}
 	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
@@ -304,7 +107,7 @@ static void step_attn_proj(const struct tile *t)
 	const struct block *b = t->b;
 	const struct weight *w = &b->layer->attn_proj;
 	struct operand ctx = batch_operand(t, b->memory.ctx_operand, w);
-	if (wanted(b, SITE_ATTN_CTX))
+	if (site_wanted(b, SITE_ATTN_CTX))
 		b->ops->pack(b->device, ctx, site_rows(t, SITE_ATTN_CTX));
 	product(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
 }
@@ -325,7 +128,7 @@ static struct operand mlp_operand(const struct tile *t)
 	const struct layer *l = t->b->layer;
 	if (has_experts(t->b))
 		return batch_operand(t, t->b->memory.mlp_operand, &l->expert_gate_up[0]);
-	return operand(t, t->memory->norm_operand, &l->gate_up);
+	return tile_operand(t, t->memory->norm_operand, &l->gate_up);
 }
 
 static void step_mlp_norm(const struct tile *t)
@@ -347,18 +150,18 @@ static void step_act(const struct tile *t)
 	double start = clock_seconds();
 	if (b->m->gated)
 		gate = site_rows(t, SITE_MLP_GATE);
-	if (wanted(b, SITE_MLP_ACT))
+	if (site_wanted(b, SITE_MLP_ACT))
 		out = buffer_rows(t, BUFFER_ACT);
 	b->ops->activate(b->device, b->m->activation, gate, site_rows(t, SITE_MLP_UP), out,
-	                 operand(t, t->memory->act_operand, &b->layer->down));
+	                 tile_operand(t, t->memory->act_operand, &b->layer->down));
 	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
 
 static void step_down(const struct tile *t)
 {
 	const struct weight *w = &t->b->layer->down;
-	struct operand h = operand(t, t->memory->act_operand, w);
-	if (wanted(t->b, SITE_MLP_ACT))
+	struct operand h = tile_operand(t, t->memory->act_operand, w);
+	if (site_wanted(t->b, SITE_MLP_ACT))
 		t->b->ops->pack(t->b->device, h, buffer_rows(t, BUFFER_ACT));
 	product(t, &h, w, buffer_rows(t, BUFFER_DOWN));
 }
@@ -417,7 +220,7 @@ static void batch_attend(struct block *b)
 	const struct weight *w = &b->layer->attn_proj;
 	struct rows out = { 0 };
 	struct operand packed = { b->memory.ctx_operand, b->batch->x.n, w->k, w->dtype };
-	if (wanted(b, SITE_ATTN_CTX))
+	if (site_wanted(b, SITE_ATTN_CTX))
 		out = (struct rows){ b->memory.ctx, b->batch->x.n, w->k, w->k };
 	double start = clock_seconds();
 	b->ops->attend(b->device, &a, b->batch->segments, b->batch->n_segments, all_q(b), out, packed);

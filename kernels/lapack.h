@@ -2,8 +2,8 @@
  * What is asked of BLAS and LAPACK: products and eigenvectors in double.  Every call works on the calling thread alone, so that no
  * bit depends on how many threads there are.
  */
-#ifndef LAPACK_H
-#define LAPACK_H
+#ifndef ONELAYER_LAPACK_H
+#define ONELAYER_LAPACK_H
 
 #include <stddef.h>
 

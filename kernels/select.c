@@ -1,8 +1,11 @@
 #include "select.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-const struct ops *ops_select(const char *name, struct error *e)
+#include "memory.h"
+
+static const struct ops *select_ops(const char *name, struct error *e)
 {
 	if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
 		return &ops_cpu;
@@ -13,4 +16,27 @@ const struct ops *ops_select(const char *name, struct error *e)
 	else
 		error_set(e, "--device %s: isn't one of auto, cpu, ref", name);
 	return NULL;
+}
+
+int backend_open(struct backend *b, const char *device, size_t jobs, struct error *e)
+{
+	*b = (struct backend){ .ops = select_ops(device, e) };
+	if (!b->ops)
+		return -1;
+	b->workers = workers_open(jobs, e);
+	b->device = b->workers ? b->ops->open(b->workers, e) : NULL;
+	if (!b->device)
+		return -1;
+	b->name = mem_format("%s %s", b->ops->name, b->ops->unit(b->device));
+	return 0;
+}
+
+void backend_close(struct backend *b)
+{
+	if (b->device)
+		b->ops->close(b->device);
+	if (b->workers)
+		workers_close(b->workers);
+	free(b->name);
+	*b = (struct backend){ 0 };
 }

@@ -28,7 +28,7 @@ struct owner {
 
 struct pass {
 	const struct sweep *s;
-	size_t batch_rows;
+	size_t batch_rows, hold;
 	struct block *block;
 	struct loader *loader;
 	struct carry *carry;            /* (hold) */
@@ -467,7 +467,7 @@ static void pass_release(struct pass *p)
 		frame_free(o->f);
 		free(o);
 	}
-	for (size_t i = 0; p->carry && i < p->s->hold; i++)
+	for (size_t i = 0; p->carry && i < p->hold; i++)
 		carry_release(&p->carry[i]);
 	for (enum site site = 0; site < SITE_COUNT; site++)
 		free(p->site_rows[site]);
@@ -479,28 +479,47 @@ static void pass_release(struct pass *p)
 	loader_close(p->loader);
 }
 
-int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
+/* No layer: frames go through as they are. */
+static int pass_frames(const struct sweep *s, struct error *e)
 {
-	struct pass p = { .s = s };
-	bool wanted[SITE_COUNT], any[SITE_COUNT] = { false };
-	p.end = &p.first;
-	*total = (struct sweep_times){ 0 };
+	struct frame *f;
+	int more;
+	while ((more = s->next(s->context, &f, e)) > 0)
+		if (s->put(s->context, f, e) < 0)
+			return -1;
+	return more;
+}
+
+static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
+{
 	for (size_t layer = s->from; layer < s->to; layer++) {
-		bool patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
+		bool wanted[SITE_COUNT] = { false }, patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
 		s->wants(s->context, layer, wanted);
 		s->changes(s->context, layer, patched, filtered);
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			any[site] |= wanted[site] || patched[site] || filtered[site];
 	}
+}
+
+int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
+{
+	struct pass p = { .s = s };
+	bool any[SITE_COUNT] = { false };
+	*total = (struct sweep_times){ .from = s->from, .to = s->to };
+	if (s->from >= s->to)
+		return pass_frames(s, e);
+	all_sites(s, any);
+	p.end = &p.first;
+	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
 	p.batch_rows = sweep_batch_rows(s, any);
-	p.carry = mem_zero(s->hold, sizeof *p.carry);
+	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	p.x = mem_try(p.batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
 	p.batch.x = (struct rows){ p.x, 0, s->m->width, s->m->width };
 	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, p.batch_rows, any, s->filters, e) : NULL;
-	p.loader = p.block ? loader_open(s, sweep_arena_len(s), e) : NULL;
+	p.loader = p.block ? loader_open(s, p.hold, sweep_arena_len(s), e) : NULL;
 	int status = p.loader ? 0 : -1;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
-		p.to = p.from + s->hold < s->to ? p.from + s->hold : s->to;
+		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;
 		status = run_pass(&p, total, e);
 	}
 	pass_release(&p);

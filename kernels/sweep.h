@@ -28,7 +28,7 @@ struct sweep {
 	struct device *device;
 	const struct model *m;
 	struct workers *workers;
-	size_t from, to;                /* layers from..to-1, at least one */
+	size_t from, to;                /* layers from..to-1; none: frames pass as they are */
 	size_t hold;                    /* layers resident at a time, at least 1 */
 	enum dtype resid;               /* what rows are rounded to after every layer */
 

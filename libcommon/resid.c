@@ -48,6 +48,55 @@ int resid_next(struct tms_reader *r, const struct model *m, int *layer, struct f
 	return status;
 }
 
+int resid_input_open(struct resid_input *r, const char *path, const struct model *m, struct error *e)
+{
+	*r = (struct resid_input){ .m = m, .layer = -1 };
+	r->in = resid_open(path, m, e);
+	if (!r->in)
+		return -1;
+	int more = resid_next(r->in, m, &r->layer, &r->first, e);
+	if (more <= 0)
+		r->first = NULL;
+	return more < 0 ? -1 : 0;
+}
+
+/* 1, or 0: no variant of the last frame is left. */
+static int next_variant(struct resid_input *r, struct frame **f)
+{
+	struct frame *all = r->copied;
+	if (!all)
+		return 0;
+	*f = r->copy + 1 < r->n_variants ? frame_copy(all) : all;
+	(*f)->variant = (int)r->copy++;
+	if (*f == all)
+		r->copied = NULL;
+	return 1;
+}
+
+int resid_input_next(struct resid_input *r, struct frame **f, struct error *e)
+{
+	if (next_variant(r, f))
+		return 1;
+	int more = 1;
+	*f = r->first;
+	r->first = NULL;
+	if (!*f)
+		more = resid_next(r->in, r->m, &r->layer, f, e);
+	if (more <= 0 || !r->n_variants || (*f)->variant >= 0)
+		return more;
+	r->copied = *f;
+	r->copy = 0;
+	return next_variant(r, f);
+}
+
+void resid_input_close(struct resid_input *r)
+{
+	frame_free(r->first);
+	frame_free(r->copied);
+	tms_close(r->in);
+	*r = (struct resid_input){ 0 };
+}
+
 int resid_dtype(const char *option, const char *text, enum dtype otherwise, enum dtype *dtype, struct error *e)
 {
 	*dtype = text ? dtype_parse(text, strlen(text)) : otherwise;

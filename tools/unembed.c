@@ -46,9 +46,7 @@ static const struct option options[] = {
 struct run {
 	struct checkpoint *checkpoint;
 	const struct model *m;
-	const struct ops *ops;
-	struct workers *workers;
-	struct device *device;
+	struct backend backend;
 	struct lens in;
 	struct frame *first;            /* read ahead, so that no weights are read for a stream that is refused */
 	struct layer after;             /* the final norm and the head */
@@ -82,7 +80,7 @@ static void reduce(void *context, size_t i, const struct head_row *row, const vo
 	struct run *r = context;
 	const struct questions *q = &r->questions;
 	struct answer *to = &r->answer[i];
-	const struct logits l = { logits, r->after.head.n, r->ops->work };
+	const struct logits l = { logits, r->after.head.n, r->backend.ops->work };
 	const bool asked = questions_row(q, row->frame, row->sample, row->position);
 	const bool next = questions_next(q, row->sample, row->position);
 	double sum = asked || next ? logits_sum(&l) : 0;
@@ -108,7 +106,7 @@ static int pass(void *context, const struct frame *f, size_t first, size_t n, co
                 struct error *e)
 {
 	struct run *r = context;
-	struct tap_rows rows = { .work = r->ops->work };
+	struct tap_rows rows = { .work = r->backend.ops->work };
 	rows.at[SITE_FINAL_NORM] = normed;
 	rows.at[SITE_LOGITS] = logits;
 	for (size_t i = 0; i < ARRAY_LEN(r->taps); i++)
@@ -164,31 +162,21 @@ static int choose(struct questions *q, struct error *e)
 	return 0;
 }
 
-static int open_device(struct run *r, struct error *e)
-{
-	r->ops = ops_select(common.device, e);
-	r->workers = r->ops ? workers_open(common.jobs, e) : NULL;
-	r->device = r->workers ? r->ops->open(r->workers, e) : NULL;
-	return r->device ? 0 : -1;
-}
-
 static int open_taps(struct run *r, size_t which, const struct option_list *list, enum tms_kind kind, struct error *e)
 {
 	enum dtype dtype;
 	struct tms_header h;
 	if (!list->n)
 		return 0;
-	if (resid_dtype("--tap-dtype", arg.tap_dtype, r->ops->work, &dtype, e) < 0 ||
+	if (resid_dtype("--tap-dtype", arg.tap_dtype, r->backend.ops->work, &dtype, e) < 0 ||
 	    positions_of_taps(list, "unembed", r->tap_at + r->n_tap_at, r->reads, e) < 0)
 		return -1;
 	r->n_tap_at += list->n;
-	char *backend = mem_format("%s %s", r->ops->name, r->ops->unit(r->device));
-	const struct tms_step step = { backend, -1, -1 };
+	const struct tms_step step = { r->backend.name, -1, -1 };
 	tms_header_copy(&h, tms_header(r->in.in));
 	h.kind = kind;
 	r->taps[which] = taps_open(list, "unembed", r->m, &h, &step, dtype, e);
 	tms_header_release(&h);
-	free(backend);
 	return r->taps[which] ? 0 : -1;
 }
 
@@ -217,18 +205,18 @@ static int load_weights(struct run *r, struct error *e)
 	struct part *parts;
 	if (r->reads[SITE_LOGITS] && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
 		return error_set(e, "%s: has no output head, so there are no logits; final_norm can be read with --tap", r->m->name);
-	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->ops, r->device, r->m, parts, n);
+	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->backend.ops, r->backend.device, r->m, parts, n);
 	r->arena = mem_try(len, "the output head", e);
-	int status = r->arena ? layer_init(&r->after, r->ops, r->device, r->m, r->m->n_layers, parts, n, r->arena, len, e) : -1;
+	int status = r->arena ? layer_init(&r->after, r->backend.ops, r->backend.device, r->m, r->m->n_layers, parts, n, r->arena, len, e) : -1;
 	free(parts);
-	return status < 0 ? -1 : outer_read(r->checkpoint, r->workers, wanted, layer_put, &r->after, e);
+	return status < 0 ? -1 : outer_read(r->checkpoint, r->backend.workers, wanted, layer_put, &r->after, e);
 }
 
 static int open_head(struct run *r, struct error *e)
 {
 	r->reader = (struct head_reader){ r, wants, reduce, take, r->n_tap_at ? pass : NULL, sample_end };
-	r->answer = answers_new(r->ops->expert_tile, &r->questions);
-	r->head = head_open(r->ops, r->device, r->m, r->workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
+	r->answer = answers_new(r->backend.ops->expert_tile, &r->questions);
+	r->head = head_open(r->backend.ops, r->backend.device, r->m, r->backend.workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
 	return r->head ? 0 : -1;
 }
 
@@ -243,7 +231,7 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (arg.top > r->m->vocab)
 		return error_set(e, "--top %llu: the model's vocabulary is %zu", (unsigned long long)arg.top, r->m->vocab);
 	if (questions_open(&r->questions, checkpoint_path(r->checkpoint), r->m->vocab, arg.target, arg.diff, arg.pos, e) < 0 ||
-	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
+	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || backend_open(&r->backend, common.device, common.jobs, e) < 0 || open_outputs(r, e) < 0)
 		return -1;
 	if (r->report && token_text_trouble(r->questions.names))
 		progress_warn("%s; tokens are told by their ids", token_text_trouble(r->questions.names));
@@ -270,9 +258,7 @@ static int finish(struct run *r, int status, struct error *e)
 	head_close(r->head);
 	frame_free(r->first);
 	layer_release(&r->after);
-	if (r->device)
-		r->ops->close(r->device);
-	workers_close(r->workers);
+	backend_close(&r->backend);
 	lens_close(&r->in);
 	questions_close(&r->questions);
 	checkpoint_close(r->checkpoint);

@@ -1,0 +1,251 @@
+#include "tensor_list.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "forward.h"
+#include "hub.h"
+#include "io.h"
+#include "memory.h"
+#include "npy_read.h"
+
+struct mapping {
+	void *p;
+	size_t len;
+};
+
+static const char npy_magic[] = "\x93NUMPY";
+static const char index_end[] = ".index.json";
+
+/* The first bytes of a file; fewer where it is shorter.  0 or -1. */
+static int first_bytes(const char *path, char head[8], size_t *n, struct error *e)
+{
+	int fd = io_open_input(path, e);
+	if (fd < 0)
+		return -1;
+	ssize_t got = io_read_full(fd, head, 8, path, e);
+	close(fd);
+	*n = got < 0 ? 0 : (size_t)got;
+	return got < 0 ? -1 : 0;
+}
+
+int tensor_list_is_stream(const char *path, struct error *e)
+{
+	struct stat st;
+	if (!strcmp(path, "-"))
+		return 1;
+	/* What isn't there may be in the hub's cache. */
+	if (stat(path, &st) < 0 || S_ISDIR(st.st_mode))
+		return 0;
+	if (!S_ISREG(st.st_mode))
+		return 1;
+	char head[8];
+	size_t n;
+	if (first_bytes(path, head, &n, e) < 0)
+		return -1;
+	return n >= 5 && ((unsigned char)head[0] & 0xf0) == 0x80 && memcmp(head + 1, "\xa3tms", 4) == 0;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+	return n >= m && !strcmp(text + n - m, end);
+}
+
+static const void *map_file(struct tensor_list *l, int fd, uint64_t size, const char *path, struct error *e)
+{
+	if (!size)
+		return "";
+	void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		error_errno(e, "%s: can't be mapped", path);
+		return NULL;
+	}
+	l->mapping = mem_resize(l->mapping, l->n_mappings + 1, sizeof *l->mapping);
+	l->mapping[l->n_mappings++] = (struct mapping){ p, size };
+	return p;
+}
+
+static struct listed *add(struct tensor_list *l, char *name, const char *type, enum dtype dtype, uint64_t len)
+{
+	l->tensor = mem_resize(l->tensor, l->n + 1, sizeof *l->tensor);
+	struct listed *t = &l->tensor[l->n++];
+	*t = (struct listed){ .name = name, .type = mem_string(type), .dtype = dtype ? dtype : DTYPE_U8, .opaque = !dtype };
+	t->n = len / dtype_size(t->dtype);
+	t->rank = forward_of_tensor(name, &t->layer);
+	return t;
+}
+
+static int add_safetensors(struct tensor_list *l, struct error *e)
+{
+	const void **start = mem_zero(l->files.n_files ? l->files.n_files : 1, sizeof *start);
+	int rc = 0;
+	for (size_t i = 0; i < l->files.n_files && rc == 0; i++) {
+		const struct safetensors *f = l->files.file[i];
+		start[i] = map_file(l, f->fd, f->size, f->path, e);
+		rc = start[i] ? 0 : -1;
+	}
+	for (size_t i = 0; i < l->files.n_tensors && rc == 0; i++) {
+		const struct tensor *from = &l->files.tensor[i];
+		struct listed *t = add(l, mem_string(from->is->name), from->is->type, from->is->dtype, from->is->len);
+		t->n_dims = from->is->n_dims;
+		memcpy(t->dim, from->is->dim, sizeof t->dim);
+		t->p = (const char *)start[from->file_number] + from->is->offset;
+	}
+	free(start);
+	return rc;
+}
+
+/* One file outside a checkpoint. */
+static int open_safetensors(struct tensor_list *l, const char *path, struct error *e)
+{
+	struct safetensors *f = safetensors_open(path, e);
+	if (!f)
+		return -1;
+	l->files.file = mem_alloc(sizeof *l->files.file);
+	l->files.file[0] = f;
+	l->files.n_files = 1;
+	l->files.tensor = mem_zero(f->n_tensors ? f->n_tensors : 1, sizeof *l->files.tensor);
+	l->files.n_tensors = f->n_tensors;
+	for (size_t i = 0; i < f->n_tensors; i++)
+		l->files.tensor[i] = (struct tensor){ &f->tensor[i], f, 0, true };
+	return add_safetensors(l, e);
+}
+
+static int open_npy(struct tensor_list *l, const char *path, struct error *e)
+{
+	int fd = io_open_input(path, e);
+	if (fd < 0)
+		return -1;
+	struct stat st;
+	struct npy n;
+	const void *p = NULL;
+	if (fstat(fd, &st) < 0)
+		error_errno(e, "%s", path);
+	else if (npy_read(&n, fd, (uint64_t)st.st_size, path, e) == 0)
+		p = map_file(l, fd, (uint64_t)st.st_size, path, e);
+	close(fd);
+	if (!p)
+		return -1;
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	size_t len = strlen(base) - (ends_with(base, ".npy") ? 4 : 0);
+	struct listed *t = add(l, mem_slice(base, len), n.type, n.dtype, n.len);
+	t->fortran = n.fortran && n.n_dims > 1;
+	t->n_dims = n.n_dims;
+	memcpy(t->dim, n.dim, sizeof n.dim);
+	t->p = (const char *)p + n.offset;
+	if (t->fortran && n.n_dims > 2)
+		return error_set(e, "%s: more than two dimensions in Fortran's order can't be compared; save "
+		                 "numpy.ascontiguousarray() of it", path);
+	return 0;
+}
+
+static int open_npy_directory(struct tensor_list *l, const char *dir, struct error *e)
+{
+	DIR *d = opendir(dir);
+	if (!d)
+		return error_errno(e, "%s", dir);
+	int rc = 0;
+	size_t found = 0;
+	for (struct dirent *entry; rc == 0 && (entry = readdir(d));) {
+		if (!ends_with(entry->d_name, ".npy") || entry->d_name[0] == '.')
+			continue;
+		char *path = mem_format("%s/%s", dir, entry->d_name);
+		rc = open_npy(l, path, e);
+		free(path);
+		found++;
+	}
+	closedir(d);
+	if (rc == 0 && !found)
+		rc = error_set(e, "%s: there is neither model.safetensors, nor model.safetensors.index.json, nor a .npy file "
+		               "in it", dir);
+	return rc;
+}
+
+static bool has_file(const char *dir, const char *name)
+{
+	char *path = mem_format("%s/%s", dir, name);
+	struct stat st;
+	bool there = stat(path, &st) == 0;
+	free(path);
+	return there;
+}
+
+static int open_directory(struct tensor_list *l, const char *dir, struct error *e)
+{
+	if (!has_file(dir, "model.safetensors") && !has_file(dir, "model.safetensors.index.json"))
+		return open_npy_directory(l, dir, e);
+	l->checkpoint = true;
+	return tensors_open(&l->files, dir, e) < 0 ? -1 : add_safetensors(l, e);
+}
+
+static int open_file(struct tensor_list *l, const char *path, struct error *e)
+{
+	char head[8];
+	size_t n;
+	if (first_bytes(path, head, &n, e) < 0)
+		return -1;
+	if (n >= 6 && memcmp(head, npy_magic, 6) == 0)
+		return open_npy(l, path, e);
+	return open_safetensors(l, path, e);
+}
+
+static int by_order(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+	return x->rank != y->rank ? x->rank < y->rank ? -1 : 1 : strcmp(x->name, y->name);
+}
+
+static int open_path(struct tensor_list *l, const char *path, struct error *e)
+{
+	struct stat st;
+	if (stat(path, &st) < 0) {
+		l->path = hub_find(path, e);
+		return l->path ? open_directory(l, l->path, e) : -1;
+	}
+	if (S_ISREG(st.st_mode) && ends_with(path, index_end)) {
+		const char *slash = strrchr(path, '/');
+		l->path = slash ? mem_slice(path, (size_t)(slash - path)) : mem_string(".");
+		return open_directory(l, l->path, e);
+	}
+	l->path = mem_string(path);
+	return S_ISDIR(st.st_mode) ? open_directory(l, path, e) : open_file(l, path, e);
+}
+
+int tensor_list_open(struct tensor_list *l, const char *path, struct error *e)
+{
+	*l = (struct tensor_list){ 0 };
+	if (open_path(l, path, e) < 0) {
+		tensor_list_close(l);
+		return -1;
+	}
+	if (l->n)
+		qsort(l->tensor, l->n, sizeof *l->tensor, by_order);
+	return 0;
+}
+
+void tensor_list_close(struct tensor_list *l)
+{
+	for (size_t i = 0; i < l->n_mappings; i++)
+		munmap(l->mapping[i].p, l->mapping[i].len);
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->tensor[i].name);
+		free(l->tensor[i].type);
+	}
+	free(l->mapping);
+	free(l->tensor);
+	free(l->path);
+	tensors_close(&l->files);
+	*l = (struct tensor_list){ 0 };
+}
+
+const struct listed *tensor_list_find(const struct tensor_list *l, const struct listed *like)
+{
+	return l->n ? bsearch(like, l->tensor, l->n, sizeof *l->tensor, by_order) : NULL;
+}

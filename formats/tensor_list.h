@@ -1,0 +1,56 @@
+/*
+ * Named tensors in files, mapped: those of a .safetensors file, of a checkpoint's directory (one file, or an index with
+ * shards), of a .npy file or of a directory of them.
+ */
+#ifndef TENSOR_LIST_H
+#define TENSOR_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dtype.h"
+#include "error.h"
+#include "tensors.h"
+
+struct listed {
+	char *name;             /* owned; of a .npy file, its name less ".npy" */
+	char *type;             /* as spelled in the file, owned */
+	enum dtype dtype;       /* of the elements at p; u8 for the bytes of what can't be computed with */
+	bool opaque;            /* it can't: only its bytes mean anything */
+	bool fortran;           /* the first index runs fastest */
+	int n_dims;
+	uint64_t dim[SAFETENSORS_DIMS];
+	uint64_t n;             /* elements at p */
+	const void *p;          /* in a mapped file, at any address */
+	int layer;              /* forward.h; -1: none */
+	uint64_t rank;
+};
+
+struct mapping;
+
+struct tensor_list {
+	char *path;             /* for messages; of a checkpoint the directory */
+	bool checkpoint;        /* a directory, which may have a config.json */
+	struct listed *tensor;  /* (n), in the order of the forward pass, then by name */
+	size_t n;
+	struct tensors files;
+	struct mapping *mapping;
+	size_t n_mappings;
+};
+
+/* Whether the path is to be read as a tensor stream: standard input, anything that is no regular file or directory, or a
+ * file that begins like one.  1, 0, or -1 and e (no such file). */
+int tensor_list_is_stream(const char *path, struct error *e) MUST_CHECK;
+
+/*
+ * path: a file, a directory, an index file, or an org/name in the local hub cache.  What is mapped must not be cut short
+ * while it is open.  0; or -1, e, and nothing to close.
+ */
+int tensor_list_open(struct tensor_list *l, const char *path, struct error *e) MUST_CHECK;
+void tensor_list_close(struct tensor_list *l);
+
+/* The one of that name; NULL. */
+const struct listed *tensor_list_find(const struct tensor_list *l, const struct listed *like);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * Inside the block: what its steps (block.c) and its views of rows and sites (block_tile.c) share.
+ */
+#ifndef BLOCK_TILE_H
+#define BLOCK_TILE_H
+
+#include "block.h"
+#include "block_memory.h"
+#include "rotary.h"
+
+enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
+
+struct stopwatch {              /* of one thread */
+	double seconds[TIMER_COUNT], flops;
+};
+
+struct block {
+	const struct ops *ops;
+	struct device *device;
+	const struct model *m;
+	struct workers *workers;
+	size_t max_rows;
+	bool barriers;
+	struct block_memory memory;
+	struct stopwatch *watches;              /* (threads) */
+	struct rotary_tables *tables[MODEL_ROTARIES];
+	struct rotary_table *segment_table;     /* (segments of this batch) */
+	size_t segment_capacity;
+	struct experts *experts;
+	void *dense;                            /* (T, width): a site on its way through a filter */
+	size_t dense_len;
+	/* this run */
+	const struct layer *layer;
+	struct batch *batch;
+	const struct sites *sites;
+	enum dtype resid;
+	size_t first_step, end_step;
+};
+
+struct tile {
+	struct block *b;
+	const struct tile_memory *memory;
+	struct stopwatch *watch;
+	size_t first, n;        /* rows of the batch */
+};
+
+/* Part of a tile that lies in one segment. */
+struct run {
+	const struct segment *segment;
+	const struct rotary_table *table;
+	size_t skip, n;         /* rows of the tile */
+	size_t position;        /* of the first */
+};
+
+/* The tile's next run; *segment begins at 0 and moves on. */
+bool next_run(const struct tile *t, size_t *segment, struct run *r);
+
+/* Rows skip..skip+n-1 of rows. */
+struct rows some_rows(struct rows rows, size_t skip, size_t n, const struct tile *t);
+struct rows x_rows(const struct tile *t);
+struct rows buffer_rows(const struct tile *t, enum buffer which);
+/* What the MLP, or its experts, add to the stream. */
+struct rows mlp_rows(const struct tile *t);
+/* A run's rows among its sample's keys or values. */
+struct rows key_rows(const struct tile *t, const struct run *r, void *base);
+/* A site's rows of this tile; only k_rot's lie with their samples and are walked by next_run. */
+struct rows site_rows(const struct tile *t, enum site site);
+
+struct operand tile_operand(const struct tile *t, void *p, const struct weight *w);
+/* The tile's rows of an operand that spans the batch. */
+struct operand batch_operand(const struct tile *t, void *p, const struct weight *w);
+
+bool has_experts(const struct block *b);
+
+/* Whether anything reads, patches or filters the site in this layer. */
+bool site_wanted(const struct block *b, enum site s);
+
+/* After the step that made it: patched, and read unless a filter has still to answer. */
+void at_site(const struct tile *t, enum site site);
+
+/* Between a site's rows of this tile and a dense (T, width). */
+enum direction { OUT, IN };
+void copy_site(const struct tile *t, enum site site, void *dense, enum direction direction);
+
+#endif
