@@ -41,7 +41,7 @@ INCLUDES = $(addprefix -iquote ,libcommon formats kernels kernels/ref kernels/cp
 COMPILE = $(CC) -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(INCLUDES) $(PACKAGE_CFLAGS) $(CPPFLAGS) \
 	$(WARNINGS) $(NUMBERS) -pthread $(CFLAGS)
 LINK = $(CC) -pthread $(CFLAGS) $(LDFLAGS) -Wl,--as-needed
-LIBS = $(PACKAGE_LIBS) -ldnnl -lm
+LIBS = $(PACKAGE_LIBS) -ldnnl -llapacke -lopenblas -lm
 
 # One file for each vector unit; which of them runs is decided when the program starts.
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
@@ -51,6 +51,8 @@ FLAGS_x86_avx512bf16 = $(AVX512) -mavx512bf16
 FLAGS_x86_amx = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 # gcc vectorises the conversions only where nobody reads the processor's exception flags.  It changes no value.
 FLAGS_dtype = -O3 -fno-trapping-math
+FLAGS_scatter = -O3 -fno-trapping-math
+FLAGS_components = -O3
 
 all: $(TOOLS:%=$(BINDIR)/%)
 
@@ -133,8 +135,15 @@ demo: deps
 	@+$(SUBMAKE) all
 	@BIN=$(abspath $(BINDIR)) pipelines/demo.sh
 
-bench: all
-	@for b in tests/bench/*.sh; do BIN=$(abspath $(BINDIR)) "$$b" || exit; done
+BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/onelayer.a
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(LIBS)
+
+bench: deps
+	@+$(SUBMAKE) run-bench
+run-bench: all $(BENCHES)
+	@for b in tests/bench/*.sh; do BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) sh "$$b" || exit; done
 
 deps:
 	@tests/deps.sh
@@ -171,7 +180,7 @@ help:
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all unit fuzzers test run-tests test-asan check run-check fuzz demo bench deps install uninstall clean help
+.PHONY: all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench deps install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)

@@ -130,12 +130,12 @@ static int read_values(struct loading *l, int fd, enum dtype dtype, const uint64
 	return one->values ? io_read_at(fd, one->values, (size_t)len, offset, l->v->path, e) : -1;
 }
 
-static int load_npy(struct loading *l, int fd, struct error *e)
+static int load_npy(struct loading *l, int fd, uint64_t size, struct error *e)
 {
 	struct npy npy;
 	if (l->name)
 		return error_set(e, "%s: a .npy file's array has no name, so --name can't choose", l->v->path);
-	if (npy_read(fd, l->v->path, &npy, e) < 0)
+	if (npy_read(&npy, fd, size, l->v->path, e) < 0)
 		return -1;
 	if (npy.fortran && npy.n_dims > 1)
 		return error_set(e, "%s: is in Fortran order; save numpy.ascontiguousarray of it", l->v->path);
@@ -254,7 +254,7 @@ static int load(struct loading *l, const char *path, struct error *e)
 	if (status == 0 && (npy || gguf || safe)) {
 		status = identify(l->v, fd, size, e);
 		if (status == 0)
-			status = npy ? load_npy(l, fd, e) : gguf ? load_gguf(l, e) : load_safetensors(l, e);
+			status = npy ? load_npy(l, fd, size, e) : gguf ? load_gguf(l, e) : load_safetensors(l, e);
 	} else if (status == 0) {
 		status = load_stream(l, path, e);
 	}

@@ -2,16 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "directions.h"
 #include "memory.h"
 #include "option.h"
 #include "progress.h"
-#include "ranges.h"
 #include "resid.h"
 #include "site.h"
 #include "steering.h"
 #include "strengths.h"
 #include "tms.h"
-#include "vectors.h"
 
 static struct {
 	const char *vector, *name, *component, *alpha, *strengths, *positions, *mode;
@@ -33,71 +32,48 @@ static const struct option options[] = {
 
 /* What is done at one place of the model. */
 struct here {
-	const struct vector *vector;
+	const struct direction *vector;
 	struct steering steering;
 };
 
 struct run {
 	enum steer_mode mode;
-	char **alpha_text;      /* (n_alpha); NULL without --alpha */
-	double *alpha;          /* (n_alpha) */
-	size_t n_alpha;
-	bool fan_out;           /* every sample becomes n_alpha variants */
-	struct ranges positions;
-	struct strengths *strengths;
-	struct vectors *vectors;
+	struct strengths strengths;
+	struct directions *vectors;
 	struct here *here;
 	size_t n_here, here_capacity;
 	double *scratch;
 	size_t scratch_capacity;
 	struct tms_reader *in;
 	struct tms_writer *out;
-	uint64_t n_rows, n_named;
 };
-
-static int read_alphas(struct run *r, struct error *e)
-{
-	r->n_alpha = 1;
-	if (arg.alpha)
-		r->alpha_text = option_split(arg.alpha, ',', &r->n_alpha);
-	else if (!steer_mode_has_default(r->mode) && !arg.strengths)
-		return error_set(e, "--mode %s needs --alpha: how strongly?", steer_mode_name(r->mode));
-	r->alpha = mem_alloc(r->n_alpha * sizeof *r->alpha);
-	r->alpha[0] = 1;
-	for (size_t i = 0; i < r->n_alpha && arg.alpha; i++)
-		if (strength_parse(r->alpha_text[i], &r->alpha[i]) < 0)
-			return error_set(e, "--alpha %s: '%s' is no number", arg.alpha, r->alpha_text[i]);
-	return 0;
-}
 
 static int read_arguments(struct run *r, const char *path, struct error *e)
 {
 	r->mode = steer_mode_find(arg.mode ? arg.mode : "add");
 	if (r->mode == STEER_MODES)
 		return error_set(e, "--mode %s: is none of add, ablate, project, clamp, set, zero", arg.mode);
-	if (read_alphas(r, e) < 0)
+	if (!arg.alpha && !arg.strengths && !steer_mode_has_default(r->mode))
+		return error_set(e, "--mode %s needs --alpha: how strongly?", steer_mode_name(r->mode));
+	if (strengths_parse(&r->strengths, arg.alpha, arg.positions, e) < 0)
 		return -1;
-	if (ranges_parse(&r->positions, arg.positions ? arg.positions : "all", e) < 0)
-		return error_in(e, "--positions");
 	if (r->mode == STEER_ZERO && (arg.vector || arg.name || arg.component || arg.unit))
 		return error_set(e, "--mode zero takes no vector");
 	if (r->mode != STEER_ZERO && !arg.vector)
 		return error_set(e, "--vector FILE is needed: which direction?");
 	if (arg.vector && strcmp(arg.vector, "-") == 0 && (!path || strcmp(path, "-") == 0))
 		return error_set(e, "--vector -: standard input is the stream; name one of the two as a file");
-	if (arg.strengths) {
-		r->strengths = strengths_open(arg.strengths, e);
-		if (!r->strengths)
-			return error_in(e, "--strengths");
-		option_history_set(&arg.strengths, r->strengths->identity);
-	}
+	if (arg.strengths && strengths_table(&r->strengths, arg.strengths, e) < 0)
+		return -1;
+	if (arg.strengths)
+		option_history_set(&arg.strengths, r->strengths.identity);
 	return 0;
 }
 
 /* The vector's identity for the history, with whose it is where that is another model than the stream's. */
 static void remember_vector(const struct run *r)
 {
-	const struct vectors *v = r->vectors;
+	const struct directions *v = r->vectors;
 	const struct tms_header *h = tms_header(r->in);
 	char *text = mem_string(v->identity);
 	if (v->fingerprint && h->fingerprint && strcmp(v->fingerprint, h->fingerprint) != 0) {
@@ -111,40 +87,6 @@ static void remember_vector(const struct run *r)
 	free(text);
 }
 
-static char *variant_name(const struct run *r, const struct tms_header *h, size_t k)
-{
-	char *ordinal = mem_format("%zu", k);
-	bool named = !r->fan_out && strcmp(h->variants[k], ordinal) != 0;
-	free(ordinal);
-	return mem_format("%s%salpha=%s", named ? h->variants[k] : "", named ? "+" : "", r->alpha_text[k]);
-}
-
-/* The header's variants after this program. */
-static int name_variants(struct run *r, struct tms_header *h, struct error *e)
-{
-	if (r->n_alpha == 1)
-		return 0;
-	r->fan_out = !h->n_variants;
-	if (h->n_variants && h->n_variants != r->n_alpha)
-		return error_set(e, "%s: has %zu variants and --alpha %zu strengths; as many, or one for all, are needed",
-		                 tms_name(r->in), h->n_variants, r->n_alpha);
-	char **names = mem_zero(r->n_alpha, sizeof *names);
-	int status = 0;
-	for (size_t k = 0; k < r->n_alpha; k++) {
-		names[k] = variant_name(r, h, k);
-		for (size_t i = 0; i < k && status == 0; i++)
-			if (strcmp(names[i], names[k]) == 0)
-				status = error_set(e, "--alpha %s: '%s' is there twice, and names one variant", arg.alpha,
-				                   r->alpha_text[k]);
-	}
-	for (size_t k = 0; k < h->n_variants; k++)
-		free(h->variants[k]);
-	free(h->variants);
-	h->variants = names;
-	h->n_variants = r->n_alpha;
-	return status;
-}
-
 static int open_streams(struct run *r, const char *path, struct error *e)
 {
 	r->in = tms_open(path, e);
@@ -154,14 +96,14 @@ static int open_streams(struct run *r, const char *path, struct error *e)
 	if (kind != TMS_RESID && kind != TMS_ACTS && kind != TMS_LOGITS)
 		return error_set(e, "%s: holds %s, which have no rows to steer", tms_name(r->in), tms_kind_name(kind));
 	if (arg.vector) {
-		r->vectors = vectors_open(arg.vector, arg.name, e);
+		r->vectors = directions_open(arg.vector, arg.name, e);
 		if (!r->vectors)
 			return error_in(e, "--vector");
 		remember_vector(r);
 	}
 	struct tms_header h;
 	tms_header_copy(&h, tms_header(r->in));
-	int status = name_variants(r, &h, e);
+	int status = strengths_variants(&r->strengths, &h, tms_name(r->in), e);
 	if (status == 0) {
 		r->out = tms_create(common.output, &h, NULL, NULL, e);
 		status = r->out ? 0 : -1;
@@ -172,16 +114,16 @@ static int open_streams(struct run *r, const char *path, struct error *e)
 
 /* -------- what is done where */
 
-static int prepare(struct run *r, const struct vector *v, size_t width, struct steering *s, struct error *e)
+static int prepare(struct run *r, const struct direction *v, size_t width, struct steering *s, struct error *e)
 {
-	size_t n = vector_rows(v, width);
+	size_t n = direction_rows(v, width);
 	bool *set = arg.component ? mem_zero(n ? n : 1, sizeof *set) : NULL;
 	double *values = NULL;
 	int status = 0;
 	if (set && n && layers_parse(arg.component, strlen(arg.component), n, set, e) < 0)
 		status = error_set(e, "--component %s: %s has components 0 to %zu", arg.component, r->vectors->path, n - 1);
 	if (status == 0)
-		values = vector_values(r->vectors, v, width, n ? set : NULL, &n, e);
+		values = direction_values(r->vectors, v, width, n ? set : NULL, &n, e);
 	if (values && n > 1 && !steer_mode_takes_basis(r->mode))
 		status = error_set(e, "%s: --mode %s takes one vector and these are %zu; choose one with --component",
 		                   r->vectors->path, steer_mode_name(r->mode), n);
@@ -196,7 +138,7 @@ static int prepare(struct run *r, const struct vector *v, size_t width, struct s
 static int find_steering(struct run *r, const struct frame *f, const struct steering **s, struct error *e)
 {
 	bool elsewhere;
-	const struct vector *v = vectors_find(r->vectors, f->site, f->layer, &elsewhere, e);
+	const struct direction *v = directions_find(r->vectors, f->site, f->layer, &elsewhere, e);
 	if (!v)
 		return -1;
 	for (size_t i = 0; i < r->n_here; i++) {
@@ -218,47 +160,20 @@ static int find_steering(struct run *r, const struct frame *f, const struct stee
 
 /* -------- rows */
 
-/* Whether the row of a position is changed, and *factor, what --alpha is multiplied by. */
-static bool is_named(const struct run *r, struct strength *line, size_t n_lines, const struct sample *s,
-                     uint32_t position, double *factor)
-{
-	if (!ranges_have(&r->positions, s->len, position))
-		return false;
-	*factor = 1;
-	bool named = !r->strengths;
-	for (size_t i = 0; i < n_lines; i++)
-		if (ranges_have(&line[i].positions, s->len, position)) {
-			*factor = line[i].alpha;
-			line[i].used = named = true;
-		}
-	return named;
-}
-
-static int check_pooled(const struct run *r, const struct strength *line, size_t n_lines, struct error *e)
-{
-	bool all = ranges_all(&r->positions);
-	for (size_t i = 0; i < n_lines; i++)
-		all = all && ranges_all(&line[i].positions);
-	return all ? 0 : tms_error(r->in, e, "its rows are pooled, and have no positions to choose from");
-}
-
 static int change_rows(struct run *r, const struct steering *s, double alpha, struct frame *f, struct error *e)
 {
 	size_t width = frame_width(f), row_len = width * dtype_size(f->dtype);
 	char *row = f->rows;
 	for (size_t i = 0; i < f->n_samples; i++) {
 		const struct sample *sample = &f->samples[i];
-		size_t n = frame_sample_rows(f, sample), n_lines = 0;
-		struct strength *line = r->strengths ? strengths_of(r->strengths, sample->id, &n_lines) : NULL;
-		if (f->pool.p && check_pooled(r, line, n_lines, e) < 0)
-			return -1;
+		size_t n = frame_sample_rows(f, sample), n_lines;
+		struct strength *line = strengths_of(&r->strengths, sample->id, &n_lines);
+		if (f->pool.p && strengths_choose(&r->strengths, line, n_lines))
+			return tms_error(r->in, e, "its rows are pooled, and have no positions to choose from");
 		for (size_t k = 0; k < n; k++, row += row_len) {
 			double factor;
-			r->n_rows++;
-			if (!is_named(r, line, n_lines, sample, sample->first + (uint32_t)k, &factor))
-				continue;
-			r->n_named++;
-			steering_rows(s, alpha * factor, row, f->dtype, 1, width, r->scratch);
+			if (strengths_name(&r->strengths, line, n_lines, sample, sample->first + (uint32_t)k, &factor))
+				steering_rows(s, alpha * factor, row, f->dtype, 1, width, r->scratch);
 		}
 	}
 	return 0;
@@ -266,21 +181,22 @@ static int change_rows(struct run *r, const struct steering *s, double alpha, st
 
 static int change_frame(struct run *r, const struct steering *s, struct frame *f, struct error *e)
 {
-	if (!r->fan_out) {
-		if (r->n_alpha > 1 && f->variant < 0)
+	const double *alpha = r->strengths.alpha;
+	if (!r->strengths.fan_out) {
+		if (r->strengths.n > 1 && f->variant < 0)
 			return tms_error(r->in, e, "isn't one of the variants, so it has no strength");
-		if (change_rows(r, s, r->alpha[r->n_alpha > 1 ? f->variant : 0], f, e) < 0)
+		if (change_rows(r, s, alpha[r->strengths.n > 1 ? f->variant : 0], f, e) < 0)
 			return -1;
 		return tms_write(r->out, f, e);
 	}
 	struct frame *copy = frame_like(f);
 	size_t len = frame_rows_len(f);
 	int status = frame_take_rows(copy, len, e);
-	for (size_t k = 0; k < r->n_alpha && status == 0; k++) {
+	for (size_t k = 0; k < r->strengths.n && status == 0; k++) {
 		if (len)
 			memcpy(copy->rows, f->rows, len);
 		copy->variant = (int)k;
-		status = change_rows(r, s, r->alpha[k], copy, e);
+		status = change_rows(r, s, alpha[k], copy, e);
 		if (status == 0)
 			status = tms_write(r->out, copy, e);
 	}
@@ -312,22 +228,10 @@ static int steer_all(struct run *r, struct error *e)
 		frame_free(f);
 		if (status < 0)
 			return -1;
-		progress_tell("steer", 0, 0, r->n_rows, 0);
+		progress_tell("steer", 0, 0, r->strengths.n_rows, 0);
 	}
 	progress_close();
 	return more;
-}
-
-/* What names rows that never came is a mistake. */
-static int check_named(const struct run *r, struct error *e)
-{
-	for (size_t i = 0; r->strengths && i < r->strengths->n; i++)
-		if (!r->strengths->strength[i].used)
-			return error_set(e, "%s: line %zu: %s has no rows of sample '%s' at these positions", r->strengths->name,
-			                 r->strengths->strength[i].line, tms_name(r->in), r->strengths->strength[i].id.p);
-	if (r->n_rows && !r->n_named)
-		return error_set(e, "--positions %s: no sample of %s has a row there", arg.positions, tms_name(r->in));
-	return 0;
 }
 
 static void release(struct run *r)
@@ -336,11 +240,8 @@ static void release(struct run *r)
 		steering_release(&r->here[i].steering);
 	free(r->here);
 	free(r->scratch);
-	free(r->alpha);
-	free(r->alpha_text);
-	ranges_release(&r->positions);
-	strengths_close(r->strengths);
-	vectors_close(r->vectors);
+	strengths_release(&r->strengths);
+	directions_close(r->vectors);
 	tms_close(r->in);
 }
 
@@ -356,7 +257,7 @@ static int run(char **files, int n_files, struct error *e)
 	if (status == 0)
 		status = steer_all(&r, e);
 	if (status == 0)
-		status = check_named(&r, e);
+		status = strengths_check(&r.strengths, tms_name(r.in), e);
 	if (status == 0)
 		status = tms_finish(r.out, e);
 	else
