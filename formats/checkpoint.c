@@ -43,20 +43,6 @@ struct checkpoint {
 	_Atomic uint64_t n_read;
 };
 
-/* MemAvailable of /proc/meminfo in bytes; where there is none, without limit. */
-static uint64_t memory_available(void)
-{
-	FILE *f = fopen("/proc/meminfo", "re");
-	uint64_t kib = UINT64_MAX >> 10;
-	char line[128];
-	while (f && fgets(line, sizeof line, f))
-		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kib << 10;
-}
-
 /* Bytes of the tensors of these parts; those of each dtype are added to by_type (DTYPE_COUNT). */
 static size_t parts_len(const struct layout_parts *p, uint64_t *by_type)
 {
@@ -109,7 +95,7 @@ static int open_all(struct checkpoint *c, const char *model, struct error *e)
 		return -1;
 	c->model.name = hub_name(model, c->path);
 	c->model.dtype = most_of(&c->layout);
-	c->transient = tensors_len(&c->tensors) > memory_available() / 2;
+	c->transient = tensors_len(&c->tensors) > mem_available() / 2;
 	return set_fingerprint(c, e);
 }
 

@@ -128,11 +128,13 @@ static void put_texts(struct text_out *t, const char *title, const char *value)
 	text_char(t, '\n');
 }
 
+/* The same samples come in every layer and variant: the place that has most of them has all. */
 static void people_group(struct text_out *t, const struct group *g)
 {
 	uint64_t samples = 0, rows = 0, len = 0;
 	for (size_t i = 0; i < g->n_places; i++) {
-		samples += g->place[i].n_samples;
+		if (samples < g->place[i].n_samples)
+			samples = g->place[i].n_samples;
 		rows += g->place[i].n_rows;
 		len += g->place[i].len;
 	}

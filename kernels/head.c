@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "head_tile.h"
 #include "memory.h"
 
 /* Frames whose rows wait for a tile to fill: no more than this many bytes of their samples' metas. */
@@ -17,14 +18,11 @@ struct waiting {
 
 struct head {
 	const struct ops *ops;
-	struct device *device;
 	const struct model *m;
 	struct workers *workers;
-	const struct layer *after;
 	const struct head_reader *reader;
 	size_t tile;
-	struct rows x, normed, logits;  /* (tile, H), (tile, H), (tile, V); n: rows gathered */
-	struct operand operand;
+	struct head_tile t;
 	struct head_row *row;           /* (tile) */
 	size_t *frame_row;              /* (tile): where in its frame the row is */
 	size_t taken;                   /* rows of the tile that have been read */
@@ -32,49 +30,19 @@ struct head {
 	size_t waiting_len;
 };
 
-static void *row_of(const struct head *h, const struct rows *r, size_t i)
-{
-	return (char *)r->p + i * r->stride * dtype_size(h->ops->work);
-}
-
-static int take_rows(struct head *h, struct rows *r, size_t width, const char *what, struct error *e)
-{
-	size_t len;
-	if (__builtin_mul_overflow(h->tile * dtype_size(h->ops->work), width, &len))
-		return error_set(e, "%s: rows of %zu values don't fit in memory", h->m->name, width);
-	*r = (struct rows){ mem_try(len, what, e), 0, width, width };
-	return r->p ? 0 : -1;
-}
-
-static int take_memory(struct head *h, bool logits, struct error *e)
-{
-	size_t width = h->m->width;
-	if (take_rows(h, &h->x, width, "rows of the stream", e) < 0 ||
-	    take_rows(h, &h->normed, width, "normed rows", e) < 0)
-		return -1;
-	if (!logits)
-		return 0;
-	const struct weight *w = &h->after->head;
-	h->operand = (struct operand){ .k = w->k, .dtype = w->dtype };
-	h->operand.p = mem_try(h->ops->operand_len(h->device, h->tile, w->k, w->dtype), "normed rows", e);
-	return h->operand.p ? take_rows(h, &h->logits, w->n, "logits", e) : -1;
-}
-
 struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
                        const struct layer *after, bool logits, const struct head_reader *reader, struct error *e)
 {
 	struct head *h = mem_zero(1, sizeof *h);
 	h->ops = ops;
-	h->device = d;
 	h->m = m;
 	h->workers = w;
-	h->after = after;
 	h->reader = reader;
 	h->tile = ops->expert_tile;
 	h->row = mem_zero(h->tile, sizeof *h->row);
 	h->frame_row = mem_zero(h->tile, sizeof *h->frame_row);
 	h->end = &h->first;
-	if (take_memory(h, logits, e) == 0)
+	if (head_tile_open(&h->t, ops, d, m, after, logits, e) == 0)
 		return h;
 	head_close(h);
 	return NULL;
@@ -85,22 +53,17 @@ struct head *head_open(const struct ops *ops, struct device *d, const struct mod
 static void reduce_row(void *argument, size_t i, size_t slot)
 {
 	const struct head *h = argument;
-	struct rows logits = { row_of(h, &h->logits, i), 1, h->logits.width, h->logits.stride };
 	(void)slot;
-	if (h->m->logits_softcap > 0)
-		h->ops->softcap(h->device, logits, h->m->logits_softcap);
-	h->reader->reduce(h->reader->context, i, &h->row[i], logits.p);
+	h->reader->reduce(h->reader->context, i, &h->row[i], head_tile_logits(&h->t, i));
 }
 
 static void compute(struct head *h)
 {
-	h->normed.n = h->logits.n = h->operand.n = h->x.n;
-	h->ops->norm(h->device, h->m, &h->after->final_norm, h->m->width, h->x, h->normed, (struct operand){ 0 });
-	if (!h->logits.p)
-		return;
-	h->ops->pack(h->device, h->operand, h->normed);
-	h->ops->product(h->device, &h->operand, &h->after->head, h->logits, h->tile);
-	workers_run(h->workers, h->x.n, reduce_row, h);
+	head_tile_run(&h->t, h->workers);
+	if (h->reader->computed)
+		h->reader->computed(h->reader->context, h->t.x.n);
+	if (h->t.logits.p)
+		workers_run(h->workers, h->t.x.n, reduce_row, h);
 }
 
 /* -------- in the order in which it came */
@@ -112,8 +75,8 @@ static int pass(struct head *h, struct waiting *w, size_t tile_row, size_t n, st
 	w->row += n;
 	if (!r->pass)
 		return 0;
-	return r->pass(r->context, w->f, first, n, row_of(h, &h->normed, tile_row),
-	               h->logits.p ? row_of(h, &h->logits, tile_row) : NULL, e);
+	return r->pass(r->context, w->f, first, n, head_tile_normed(&h->t, tile_row),
+	               h->t.logits.p ? head_tile_logits(&h->t, tile_row) : NULL, e);
 }
 
 /* Rows that nobody wants, up to row `end` of the frame: any rows of the tile stand for them. */
@@ -146,7 +109,7 @@ static int end_samples(struct head *h, struct waiting *w, size_t row, struct err
 static int pass_wanted(struct head *h, struct waiting *w, struct error *e)
 {
 	size_t from = h->taken, n = 0;
-	while (from + n < h->x.n && h->row[from + n].frame == w->f && h->frame_row[from + n] == w->row + n)
+	while (from + n < h->t.x.n && h->row[from + n].frame == w->f && h->frame_row[from + n] == w->row + n)
 		n++;
 	if (pass(h, w, from, n, e) < 0)
 		return -1;
@@ -160,7 +123,7 @@ static int pass_wanted(struct head *h, struct waiting *w, struct error *e)
 /* What the tile has of one frame; `all`: the frame has no further rows to come. */
 static int read_frame(struct head *h, struct waiting *w, bool all, struct error *e)
 {
-	while (h->taken < h->x.n && h->row[h->taken].frame == w->f)
+	while (h->taken < h->t.x.n && h->row[h->taken].frame == w->f)
 		if (pass_unwanted(h, w, h->frame_row[h->taken], e) < 0 || pass_wanted(h, w, e) < 0)
 			return -1;
 	if (!all)
@@ -184,7 +147,7 @@ static void forget(struct head *h)
 static int flush(struct head *h, bool last_is_whole, struct error *e)
 {
 	int status = 0;
-	if (h->x.n)
+	if (h->t.x.n)
 		compute(h);
 	h->taken = 0;
 	while (h->first && status == 0) {
@@ -194,7 +157,7 @@ static int flush(struct head *h, bool last_is_whole, struct error *e)
 			break;
 		forget(h);
 	}
-	h->x.n = 0;
+	h->t.x.n = 0;
 	h->waiting_len = 0;
 	return status;
 }
@@ -204,14 +167,13 @@ static int flush(struct head *h, bool last_is_whole, struct error *e)
 static int gather(struct head *h, const struct frame *f, const struct sample *s, uint32_t position, size_t frame_row,
                   const void *from, struct error *e)
 {
-	if (h->x.n == h->tile && flush(h, false, e) < 0)
+	if (h->t.x.n == h->tile && flush(h, false, e) < 0)
 		return -1;
-	size_t i = h->x.n++;
-	struct rows to = { row_of(h, &h->x, i), 1, h->x.width, h->x.stride };
-	h->ops->load(h->device, to, from, f->dtype);
+	size_t i = h->t.x.n++;
+	head_tile_load(&h->t, i, from, f->dtype);
 	h->row[i] = (struct head_row){ f, s, position };
 	h->frame_row[i] = frame_row;
-	return 0;
+	return h->reader->gathered ? h->reader->gathered(h->reader->context, i, &h->row[i], e) : 0;
 }
 
 static size_t meta_len(const struct frame *f)
@@ -236,6 +198,8 @@ static int add_piece(struct head *h, const struct frame *piece, const char *rows
 	for (size_t i = 0; i < w->f->n_samples; i++) {
 		const struct sample *s = &w->f->samples[i];
 		size_t n = frame_sample_rows(w->f, s);
+		if (r->sample_begin && r->sample_begin(r->context, w->f, s, e) < 0)
+			return -1;
 		for (size_t k = 0; k < n; k++, row++) {
 			uint32_t position = s->first + (uint32_t)k;
 			if (r->wants(r->context, w->f, s, position) &&
@@ -274,10 +238,7 @@ void head_close(struct head *h)
 		return;
 	while (h->first)
 		forget(h);
-	free(h->x.p);
-	free(h->normed.p);
-	free(h->logits.p);
-	free(h->operand.p);
+	head_tile_close(&h->t);
 	free(h->row);
 	free(h->frame_row);
 	free(h);

@@ -38,6 +38,14 @@ struct head_reader {
 	            struct error *e);
 	/* All rows that this frame has of the sample have been taken. */
 	int (*sample_end)(void *context, const struct frame *f, const struct sample *s, struct error *e);
+	/*
+	 * For who has rows of its own beside these; each may be NULL.  sample_begin: the rows that this frame has of the sample
+	 * are about to be gathered.  gathered: the row has become row i of the tile.  computed: the tile's n rows have been
+	 * computed and none has been reduced.
+	 */
+	int (*sample_begin)(void *context, const struct frame *f, const struct sample *s, struct error *e);
+	int (*gathered)(void *context, size_t i, const struct head_row *row, struct error *e);
+	void (*computed)(void *context, size_t n);
 };
 
 struct head;

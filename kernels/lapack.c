@@ -2,6 +2,8 @@
 
 #include <cblas.h>
 #include <lapacke.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,19 +12,39 @@
 /* Columns that dsytrd and dormtr turn at once; more memory than that they don't use well. */
 enum { BLOCK = 64 };
 
-void lapack_init(void)
+static char backend[96];
+
+static void set_one_thread(void)
 {
+	char version[32] = "";
 	openblas_set_num_threads(1);
+	sscanf(openblas_get_config(), "OpenBLAS %31s", version);
+	snprintf(backend, sizeof backend, "cpu openblas %s %s", version, openblas_get_corename());
+}
+
+/* The library would share one call out among threads, in shares that depend on their number. */
+static void one_thread(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, set_one_thread);
+}
+
+const char *lapack_backend(void)
+{
+	one_thread();
+	return backend;
 }
 
 void lapack_product(size_t p, size_t q, size_t n, const double *a, const double *b, double *to)
 {
+	one_thread();
 	cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)p, (blasint)q, (blasint)n, 1, a, (blasint)p, b,
 	            (blasint)q, 0, to, (blasint)q);
 }
 
 void lapack_square(size_t p, size_t n, const double *a, double *to)
 {
+	one_thread();
 	cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (blasint)p, (blasint)n, 1, a, (blasint)p, 0, to, (blasint)p);
 }
 
@@ -75,6 +97,7 @@ int lapack_eigen(size_t n, size_t k, double *a, double *values, double *vectors,
 		return -1;
 	/* A lower triangle in rows is an upper one in columns; a column of vectors is a row of ours. */
 	lapack_int in = (lapack_int)n, ik = (lapack_int)k, found = 0, careful = 1;
+	one_thread();
 	lapack_int info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'U', in, a, in, s.diagonal, s.beside, s.tau, s.work, s.n_work);
 	if (!info)
 		info = LAPACKE_dstemr_work(LAPACK_COL_MAJOR, 'V', 'I', in, s.diagonal, s.beside, 0, 0, in - ik + 1, in, &found,

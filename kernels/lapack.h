@@ -9,8 +9,8 @@
 
 #include "error.h"
 
-/* One thread a call from now on.  To be called before the others, by one thread. */
-void lapack_init(void);
+/* The library and the processor's kind that its bits depend on, as a stream's history says it: "cpu openblas 0.3.21 SkylakeX". */
+const char *lapack_backend(void);
 
 /* to = a^T b: a (n, p), b (n, q), to (p, q), dense rows.  Sums run over all n at once. */
 void lapack_product(size_t p, size_t q, size_t n, const double *a, const double *b, double *to);

@@ -115,7 +115,6 @@ struct scatter_work *scatter_work_open(struct workers *w)
 {
 	struct scatter_work *k = mem_zero(1, sizeof *k);
 	k->workers = w;
-	lapack_init();
 	return k;
 }
 

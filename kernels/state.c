@@ -105,7 +105,7 @@ static int next(struct state_input *s, const char *name, enum dtype type, int n_
 	return tms_error(s->in, e, "'%s' of a state is due here; it was not made by this program", name);
 }
 
-/* The same array of dim[0..n_dims-1] numbers, all finite or (range of no rows) infinite; copied to `to`. */
+/* The same array of dim[0..n_dims-1] numbers, none of them NaN, copied to `to`. */
 static int take(struct state_input *s, const char *name, int n_dims, const size_t *dim, double *to, struct error *e)
 {
 	struct frame *f;
@@ -206,6 +206,8 @@ static int take_sums(struct state_input *s, const struct scatter_kind *kind, str
 		rc = (*out = scatter_open(kind, width, e)) ? 0 : -1;
 	for (size_t c = 0; rc == 0 && c < kind->n_classes; c++)
 		memcpy((*out)->total[c].sum, (double *)f->rows + c * width, width * sizeof(double));
+	if (rc == 0 && scatter_not_finite(f->rows, DTYPE_F64, kind->n_classes * width) < kind->n_classes * width)
+		rc = tms_error(s->in, e, "'sum' of a state has NaN or infinity");
 	frame_free(f);
 	return rc;
 }
@@ -240,8 +242,11 @@ int state_take(struct state_input *s, const struct scatter_kind *kind, struct sc
 {
 	uint64_t n[SCATTER_CLASSES] = { 0 };
 	struct scatter *to = NULL;
-	if (take_counts(s, kind, n, e) < 0 || take_sums(s, kind, &to, e) < 0)
+	*out = NULL;
+	if (take_counts(s, kind, n, e) < 0 || take_sums(s, kind, &to, e) < 0) {
+		scatter_close(to);
 		return -1;
+	}
 	memcpy(to->n, n, sizeof n);
 	double *at = mem_try((SCATTER_PANEL + 2) * (to->width + 2) * sizeof *at, "a state", e);
 	int rc = at ? take_scatter(s, to, at, e) : -1;

@@ -15,13 +15,18 @@
 #define VERSION "0"
 #endif
 
-static const int deadly[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
+static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE };
 
 /* SA_RESETHAND: raised again, and let through when this returns, it ends the process the way its parent expects. */
 static void die_by(int signal_number)
 {
 	output_remove_all();
 	raise(signal_number);
+}
+
+static void go_on(int signal_number)
+{
+	(void)signal_number;
 }
 
 /*
@@ -41,6 +46,8 @@ static void set_signals(void)
 		if (was.sa_handler != SIG_IGN || deadly[i] == SIGPIPE)
 			sigaction(deadly[i], &act, NULL);
 	}
+	/* A write beyond ulimit -f fails and is told like any other.  A command that we start gets the signal's own action. */
+	sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = go_on, .sa_flags = SA_RESTART }, NULL);
 	sigemptyset(&pipe_signal);
 	sigaddset(&pipe_signal, SIGPIPE);
 	pthread_sigmask(SIG_UNBLOCK, &pipe_signal, NULL);

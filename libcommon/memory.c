@@ -91,7 +91,7 @@ void *mem_try(size_t size, const char *what, struct error *e)
 
 uint64_t mem_available(void)
 {
-	unsigned long long kilobytes = 0;
+	unsigned long long kilobytes = UINT64_MAX / 1024;
 	char line[128];
 	FILE *f = fopen("/proc/meminfo", "re");
 	while (f && fgets(line, sizeof line, f))

@@ -43,6 +43,7 @@ int resid_next(struct tms_reader *r, const struct model *m, int *layer, struct f
 	int status = tms_next(r, f, e);
 	if (status == 1 && check(r, m, layer, *f, e) < 0) {
 		frame_free(*f);
+		*f = NULL;
 		return -1;
 	}
 	return status;

@@ -410,9 +410,15 @@ class Writer:
 
 def filter_stdin(stdin="-", stdout="-"):
     """Frames of standard input, each written to standard output when the next is asked for.  Change frame.rows in
-    the loop's body; samples and shape stay, and rows go back in the dtype they came in."""
+    the loop's body; samples and shape stay, and rows go back in the dtype they came in.  The history gets the
+    script's name."""
     reader = Reader(stdin)
-    with Writer(stdout, reader.header) as out:
+    script = os.path.basename(sys.argv[0])
+    program = "python" if script in ("", "-", "-c") else script
+    header = dict(reader.header)
+    order = header.pop("order", "any")
+    header["history"] = [*header.get("history", []), {"program": program}]
+    with Writer(stdout, {**header, "order": order}) as out:
         for frame in reader:
             yield frame
             out.write(frame)

@@ -245,7 +245,7 @@ ok((summary["kind"], summary["model"], summary["frames"], summary["history"]) ==
    (entry["samples"], entry["rows"], entry["shape"], entry["bytes"]) == (11, sum(LENGTHS), [2, 4], 32 * sum(LENGTHS)),
    "--summary --json", summary)
 text = run("--summary", "all.tms").stdout.decode()
-ok("q\t0-1,10\tf32\t2x4\t\t\t66\t192\t6144\n" in text and "model    toy\n" in text, "--summary", text)
+ok("q\t0-1,10\tf32\t2x4\t\t\t11\t192\t6144\n" in text and "model    toy\n" in text, "--summary", text)
 
 refused("two outputs", "give one of them", "--json", "--tsv", "all.tms")
 refused("--split without a name", "%d", "--split", "2", "all.tms")

@@ -314,6 +314,17 @@ for k in range(3):
 out.close()
 p.stdin.close()
 ok(k == 2 and next(answers, None) is None and p.wait() == 0, "a Python filter answers frame by frame")
+before = HEADER.get("history", [])
+ok(answer.header == {**HEADER, "tms": 1, "history": before + [{"program": "python"}]}, "and stands in the history", answer.header)
+with open("halve.py", "w") as f:
+    f.write("from onelayer_tms import filter_stdin\nfor f in filter_stdin(): f.rows = f.f32() / 2\n")
+write = Writer("named.tms", HEADER)
+write.close()
+r = subprocess.run("%s halve.py < named.tms | %s" % (os.environ["PYTHON"], tcat), shell=True, stdout=subprocess.PIPE)
+with open("halved.tms", "wb") as f:
+    f.write(r.stdout)
+history = Reader("halved.tms").header["history"]
+ok(history == before + [{"program": "halve.py"}], "a script by its name", history)
 
 print("1..%d" % count)
 END

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "labels.h"
+#include "lapack.h"
 #include "memory.h"
 #include "option.h"
 #include "state.h"
@@ -147,9 +148,10 @@ static int each(void *context, const struct place *p, struct scatter *s, struct 
 
 static int read_all(struct run *r, struct error *e)
 {
+	struct tms_step step = { .backend = lapack_backend(), .from = -1 };
 	r->s.header.kind = arg.partial ? TMS_STATE : TMS_VECTORS;
 	r->s.header.order = TMS_ORDER_LAYER;
-	r->out = tms_create(common.output, &r->s.header, NULL, NULL, e);
+	r->out = tms_create(common.output, &r->s.header, &step, NULL, e);
 	if (!r->out)
 		return -1;
 	int rc = statistics_read(&r->s, e);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lapack.h"
 #include "memory.h"
 #include "option.h"
 #include "state.h"
@@ -209,9 +210,10 @@ static int open_output(struct run *r, struct error *e)
 			put_title(&r->text);
 		return 0;
 	}
+	struct tms_step step = { .backend = arg.covariance ? lapack_backend() : NULL, .from = -1 };
 	r->s.header.kind = arg.partial ? TMS_STATE : TMS_VECTORS;
 	r->s.header.order = TMS_ORDER_LAYER;
-	r->out = tms_create(common.output, &r->s.header, NULL, NULL, e);
+	r->out = tms_create(common.output, &r->s.header, &step, NULL, e);
 	return r->out ? 0 : -1;
 }
 
