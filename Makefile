@@ -41,7 +41,7 @@ INCLUDES = $(addprefix -iquote ,libcommon formats kernels kernels/ref kernels/cp
 COMPILE = $(CC) -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(INCLUDES) $(PACKAGE_CFLAGS) $(CPPFLAGS) \
 	$(WARNINGS) $(NUMBERS) -pthread $(CFLAGS)
 LINK = $(CC) -pthread $(CFLAGS) $(LDFLAGS) -Wl,--as-needed
-LIBS = $(PACKAGE_LIBS) -ldnnl -llapacke -lopenblas -lm
+LIBS = $(PACKAGE_LIBS) -ldnnl -ldl -lm
 
 # One file for each vector unit; which of them runs is decided when the program starts.
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma

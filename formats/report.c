@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "report_place.h"
 #include "tally.h"
 #include "text_out.h"
 
@@ -14,8 +15,8 @@ enum table { TABLE_NONE, TABLE_ROWS, TABLE_NLL };
 
 struct report {
 	struct text_out out;
-	bool json, lens;
-	const struct tms_header *header;
+	bool json;
+	struct report_places places;
 	const struct questions *questions;
 	struct tallies tallies;
 	enum table table;       /* whose heading was printed last */
@@ -44,7 +45,7 @@ struct report *report_open(const char *path, const struct questions *q, bool jso
                            struct error *e)
 {
 	struct report *r = mem_zero(1, sizeof *r);
-	*r = (struct report){ .json = json, .lens = lens, .header = h, .questions = q };
+	*r = (struct report){ .json = json, .places = { h, lens }, .questions = q };
 	if (text_out_open(&r->out, path, e) == 0)
 		return r;
 	free(r);
@@ -72,46 +73,6 @@ static void put_value(struct report *r, const char *name, double v)
 {
 	put(r, ",\"%s\":", name);
 	text_value(&r->out, &v, DTYPE_F64, 0, 1);
-}
-
-static const char *variant_of(const struct report *r, int variant)
-{
-	return variant >= 0 ? r->header->variants[variant] : NULL;
-}
-
-/* -------- places: where a row or a sum belongs */
-
-static void json_id(struct report *r, const struct sample *s)
-{
-	text_string(&r->out, "\"id\":");
-	text_json(&r->out, s->id.p ? s->id.p : "", s->id.len);
-}
-
-static void json_place(struct report *r, int variant, const char *site, int layer)
-{
-	const char *name = variant_of(r, variant);
-	if (name) {
-		text_string(&r->out, ",\"variant\":");
-		text_json(&r->out, name, strlen(name));
-	}
-	if (r->lens && site) {
-		put(r, ",\"site\":\"%s\"", site);
-		if (layer >= 0)
-			put(r, ",\"layer\":%d", layer);
-	}
-}
-
-static void table_place(struct report *r, int variant, const char *site, int layer)
-{
-	const char *name = variant_of(r, variant);
-	if (name) {
-		text_string(&r->out, "  ");
-		text_field(&r->out, name, strlen(name));
-	}
-	if (r->lens && site && layer >= 0)
-		put(r, "  %s %d", site, layer);
-	else if (r->lens && site)
-		put(r, "  %s", site);
 }
 
 /* -------- rows */
@@ -150,8 +111,8 @@ static void json_row(struct report *r, const struct row *row)
 {
 	const struct sample *s = row->sample;
 	text_char(&r->out, '{');
-	json_id(r, s);
-	json_place(r, row->frame->variant, row->frame->site.p, row->frame->layer);
+	report_id(&r->out, s);
+	report_place_json(&r->out, &r->places, row->frame->variant, row->frame->site.p, row->frame->layer);
 	if (!has_position(row)) {
 		text_string(&r->out, ",\"pool\":");
 		text_json(&r->out, row->frame->pool.p, row->frame->pool.len);
@@ -201,7 +162,7 @@ static void table_row(struct report *r, const struct row *row)
 		put(r, "%8s %9s %10s %10s  %s\n", "rank", "prob", "log prob", "logit", "token");
 	r->table = TABLE_ROWS;
 	text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
-	table_place(r, row->frame->variant, row->frame->site.p, row->frame->layer);
+	report_place_table(&r->out, &r->places, row->frame->variant, row->frame->site.p, row->frame->layer);
 	if (!has_position(row)) {
 		put(r, "  %s", row->frame->pool.p);
 	} else {
@@ -244,11 +205,11 @@ static void json_nll(struct report *r, const struct tally *t, const struct sampl
 {
 	text_char(&r->out, '{');
 	if (s)
-		json_id(r, s);
+		report_id(&r->out, s);
 	else
 		text_string(&r->out, "\"total\":true");
 	if (t)
-		json_place(r, t->variant, t->site, t->layer);
+		report_place_json(&r->out, &r->places, t->variant, t->site, t->layer);
 	text_string(&r->out, ",\"tokens\":");
 	text_uint(&r->out, n);
 	put_value(r, "nll", nll);
@@ -271,7 +232,7 @@ static void table_nll(struct report *r, const struct tally *t, const struct samp
 	else
 		text_string(&r->out, "total");
 	if (t)
-		table_place(r, t->variant, t->site, t->layer);
+		report_place_table(&r->out, &r->places, t->variant, t->site, t->layer);
 	text_char(&r->out, '\n');
 }
 

@@ -35,4 +35,8 @@ struct sink *npy_sink(const char *path, const struct tms_header *h, struct error
 /* One safetensors file, in the stream's types, under TransformerLens's names where it has them. */
 struct sink *safetensors_sink(const char *path, const struct tms_header *h, struct error *e) MUST_CHECK;
 
+/* A control vector as llama.cpp and repeng read it: the stream's `direction` of each layer as f32.  What else there is is
+ * left out.  Held in memory: a vector a layer. */
+struct sink *gguf_sink(const char *path, const struct tms_header *h, struct error *e) MUST_CHECK;
+
 #endif

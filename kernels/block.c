@@ -214,25 +214,89 @@ static void all_threads(struct block *b, enum timer timer, double start)
 	b->watches[0].seconds[timer] += (clock_seconds() - start) * (double)workers_count(b->workers);
 }
 
-static void batch_attend(struct block *b)
+static size_t n_tiles(const struct block *b, size_t n_rows)
+{
+	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
+}
+
+static struct tile tile_of(struct block *b, size_t i, size_t slot)
+{
+	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
+	                  b->ops->row_tile };
+	if (t.first + t.n > b->batch->x.n)
+		t.n = b->batch->x.n - t.first;
+	return t;
+}
+
+/* b->dense of at least len bytes. */
+static int take_dense(struct block *b, size_t len, struct error *e)
+{
+	if (len <= b->dense_len)
+		return 0;
+	free(b->dense);
+	b->dense_len = 0;
+	b->dense = mem_try(len, "rows of a changed site", e);
+	if (!b->dense)
+		return -1;
+	b->dense_len = len;
+	return 0;
+}
+
+static void pack_ctx(void *argument, size_t i, size_t slot)
+{
+	struct block *b = argument;
+	struct tile t = tile_of(b, i, slot);
+	b->ops->pack(b->device, batch_operand(&t, b->memory.ctx_operand, &b->layer->attn_proj), site_rows(&t, SITE_ATTN_CTX));
+}
+
+static int batch_attend(struct block *b, struct error *e)
 {
 	struct attention a = attention_of(b);
 	const struct weight *w = &b->layer->attn_proj;
-	struct rows out = { 0 };
+	struct rows rows = { b->memory.ctx, b->batch->x.n, w->k, w->k }, none = { 0 };
 	struct operand packed = { b->memory.ctx_operand, b->batch->x.n, w->k, w->dtype };
-	if (site_wanted(b, SITE_ATTN_CTX))
-		out = (struct rows){ b->memory.ctx, b->batch->x.n, w->k, w->k };
+	bool wanted = site_wanted(b, SITE_ATTN_CTX), plain = block_plain(b);
 	double start = clock_seconds();
-	b->ops->attend(b->device, &a, b->batch->segments, b->batch->n_segments, all_q(b), out, packed);
+	if (plain && block_attend_plain(b, &a, all_q(b), rows, e) < 0)
+		return -1;
+	if (!plain)
+		b->ops->attend(b->device, &a, b->batch->segments, b->batch->n_segments, all_q(b), wanted ? rows : none, packed);
+	else if (!wanted)
+		workers_run(b->workers, n_tiles(b, b->batch->x.n), pack_ctx, b);
 	all_threads(b, TIMER_ATTEND, start);
+	return 0;
 }
 
-static void batch_experts(struct block *b)
+/* What every expert gave is a site of its own; where it was changed the sum is taken anew from it. */
+static int change_experts(struct block *b, void *given, struct error *e)
+{
+	size_t width = b->m->experts_per_token * b->m->width;
+	struct rows rows = { given, b->batch->x.n, width, width };
+	const struct sites *sites = b->sites;
+	if (!sites->patched[SITE_EXPERT_OUT] && !sites->filtered[SITE_EXPERT_OUT])
+		return 0;
+	if (sites->patched[SITE_EXPERT_OUT])
+		sites->patch(sites->context, SITE_EXPERT_OUT, 0, rows);
+	if (sites->filtered[SITE_EXPERT_OUT] && sites->filter(sites->context, SITE_EXPERT_OUT, rows, e) < 0)
+		return -1;
+	experts_sum(b->experts, given);
+	return 0;
+}
+
+static int batch_experts(struct block *b, struct error *e)
 {
 	struct operand a = { b->memory.mlp_operand, b->batch->x.n, b->m->width, b->layer->expert_gate_up[0].dtype };
+	void *given = b->sites->read[SITE_EXPERT_OUT];
+	size_t row = b->m->experts_per_token * b->m->width * dtype_size(b->ops->work);
+	if (!given && site_wanted(b, SITE_EXPERT_OUT)) {
+		if (take_dense(b, b->batch->x.n * row, e) < 0)
+			return -1;
+		given = b->dense;
+	}
 	double start = clock_seconds();
-	b->watches[0].flops += experts_run(b->experts, b->layer, &a, b->sites->read[SITE_EXPERT_OUT]);
+	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
 	all_threads(b, TIMER_PRODUCT, start);
+	return change_experts(b, given, e);
 }
 
 /* -------- the block: steps by tile, and between them what needs every row */
@@ -249,7 +313,7 @@ enum { STEP_SITES = 3 };
 static const struct step {
 	unsigned when;
 	void (*tile)(const struct tile *t);
-	void (*batch)(struct block *b);
+	int (*batch)(struct block *b, struct error *e);
 	enum site site[STEP_SITES];     /* whose rows it leaves behind, closed by SITE_NONE or the end */
 } steps[] = {
 	{ 0, step_none, NULL, SITES(SITE_RESID_PRE, SITE_NONE) },
@@ -293,20 +357,6 @@ static bool filtered(const struct block *b, const struct step *s)
 	return any;
 }
 
-static size_t n_tiles(const struct block *b, size_t n_rows)
-{
-	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
-}
-
-static struct tile tile_of(struct block *b, size_t i, size_t slot)
-{
-	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
-	                  b->ops->row_tile };
-	if (t.first + t.n > b->batch->x.n)
-		t.n = b->batch->x.n - t.first;
-	return t;
-}
-
 static void tile_task(void *argument, size_t i, size_t slot)
 {
 	struct block *b = argument;
@@ -345,14 +395,8 @@ static int filter_site(struct block *b, enum site site, struct error *e)
 	struct tile first = tile_of(b, 0, 0);
 	size_t width = site == SITE_K_ROT ? kv_width(b->m) : site_rows(&first, site).width, n = b->batch->x.n;
 	size_t len = n * width * dtype_size(b->ops->work);
-	if (len > b->dense_len) {
-		free(b->dense);
-		b->dense_len = 0;
-		b->dense = mem_try(len, "rows of a filtered site", e);
-		if (!b->dense)
-			return -1;
-		b->dense_len = len;
-	}
+	if (take_dense(b, len, e) < 0)
+		return -1;
 	copy_batch(b, site, b->dense, OUT);
 	if (b->sites->filter(b->sites->context, site, (struct rows){ b->dense, n, width, width }, e) < 0)
 		return -1;
@@ -386,7 +430,8 @@ static int run_steps(struct block *b, struct error *e)
 		if (!taken(b, &steps[s]))
 			continue;
 		if (!steps[s].tile) {
-			steps[s].batch(b);
+			if (steps[s].batch(b, e) < 0)
+				return -1;
 			continue;
 		}
 		while (b->end_step < ARRAY_LEN(steps) && !begins_run(b, &steps[b->end_step]))
@@ -435,6 +480,10 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 	b->resid = resid;
 	if (has_experts(b) && l->router.dtype != l->expert_gate_up[0].dtype)
 		return error_set(e, "layer %zu: its router and its experts are stored in different types", l->index);
+	for (int i = 0; i < 2; i++) {
+		free(b->kept[i]);
+		b->kept[i] = NULL;
+	}
 	if (place_segments(b, carry, e) < 0)
 		return -1;
 	if (has_experts(b))
@@ -451,7 +500,10 @@ void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 	const struct segment *s = b->batch->segments;
 	while (s->row + s->n <= row)
 		s++;
-	b->ops->scores(b->device, &a, s, all_q(b), row - s->row, n, probs, to);
+	if (b->kept[probs])
+		block_kept_scores(b, s, row - s->row, n, probs, to);
+	else
+		b->ops->scores(b->device, &a, s, all_q(b), row - s->row, n, probs, to);
 }
 
 /* -------- opening */
@@ -510,5 +562,7 @@ void block_close(struct block *b)
 	free(b->segment_table);
 	free(b->watches);
 	free(b->dense);
+	free(b->kept[0]);
+	free(b->kept[1]);
 	free(b);
 }

@@ -36,6 +36,10 @@ struct sites {
 	/* Changes all rows of the batch in place: (T, width) dense.  0 or -1 and e, which ends the run. */
 	int (*filter)(void *context, enum site site, struct rows rows, struct error *e);
 	bool filtered[SITE_COUNT];
+	/* The same for attn_scores and attn_probs: rows of batch row `row` on, all of one sample of len tokens, (n, A, len). */
+	int (*filter_scores)(void *context, enum site site, size_t row, struct rows rows, uint32_t len, struct error *e);
+
+	bool plain;     /* unfused attention, as a patch or filter at attn_scores or attn_probs has it */
 	void *context;
 };
 
@@ -65,7 +69,7 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
               const struct sites *sites, struct error *e) MUST_CHECK;
 
 /*
- * attn_scores or (probs) attn_probs of batch rows row..row+n-1, which lie in one segment, after block_run and before the
+ * attn_scores or (probs) attn_probs, as changed, of batch rows row..row+n-1, which lie in one segment, after block_run and before the
  * next: to (n, A, len) in the working type.
  */
 void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to);

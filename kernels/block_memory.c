@@ -66,7 +66,9 @@ static void take_batch(struct taker *t, struct block_memory *b, const struct ops
 {
 	size_t element = dtype_size(ops->work);
 	b->q = take(t, n_rows * q_width(m) * element);
-	b->ctx = take(t, wanted[SITE_ATTN_CTX] ? n_rows * q_width(m) * element : 0);
+	/* Plain attention leaves rows. */
+	bool plain = wanted[SITE_ATTN_SCORES] || wanted[SITE_ATTN_PROBS];
+	b->ctx = take(t, wanted[SITE_ATTN_CTX] || plain ? n_rows * q_width(m) * element : 0);
 	b->ctx_operand = take(t, operand_len(ops, d, n_rows, q_width(m)));
 	b->mlp_operand = take(t, m->n_experts ? operand_len(ops, d, n_rows, m->width) : 0);
 	b->k = take(t, n_rows * kv_width(m) * element);

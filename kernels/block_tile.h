@@ -6,6 +6,7 @@
 
 #include "block.h"
 #include "block_memory.h"
+#include "frame.h"
 #include "rotary.h"
 
 enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
@@ -27,6 +28,7 @@ struct block {
 	struct rotary_table *segment_table;     /* (segments of this batch) */
 	size_t segment_capacity;
 	struct experts *experts;
+	void *kept[2];                          /* scores and probs of plain attention, segment by segment */
 	void *dense;                            /* (T, width): a site on its way through a filter */
 	size_t dense_len;
 	/* this run */
@@ -81,5 +83,16 @@ void at_site(const struct tile *t, enum site site);
 /* Between a site's rows of this tile and a dense (T, width). */
 enum direction { OUT, IN };
 void copy_site(const struct tile *t, enum site site, void *dense, enum direction direction);
+
+/* -------- block_plain.c */
+
+/* Whether this layer's attention runs unfused: something changes scores, or it was asked for. */
+bool block_plain(const struct block *b);
+
+/* out (T, A D) = attention of q, with the sites attn_scores and attn_probs on the way.  0, or -1. */
+int block_attend_plain(struct block *b, const struct attention *a, struct rows q, struct rows out, struct error *e);
+
+/* What block_scores gives after plain attention. */
+void block_kept_scores(const struct block *b, const struct segment *s, size_t i0, size_t n, bool probs, void *to);
 
 #endif

@@ -275,3 +275,32 @@ double experts_run(struct experts *x, const struct layer *l, const struct operan
 	}
 	return 2.0 * (double)entries * (double)x->m->width * (double)(gate_up_width(x->m) + x->m->expert_inner);
 }
+
+/* Rows first.. of a share: a row's experts in ascending id, as add_rows has them. */
+struct resum {
+	struct experts *x;
+	const void *given;
+};
+
+static void sum_rows(void *argument, size_t i, size_t slot)
+{
+	const struct resum *s = argument;
+	struct experts *x = s->x;
+	size_t share = (x->n_rows + x->n_slots - 1) / x->n_slots, element = dtype_size(x->ops->work);
+	size_t end = (i + 1) * share < x->n_rows ? (i + 1) * share : x->n_rows, k = x->m->experts_per_token;
+	(void)slot;
+	for (size_t at = 0; at < x->begin[x->m->n_experts]; at++) {
+		size_t row = x->list[at];
+		if (row < i * share || row >= end)
+			continue;
+		struct rows from = { (char *)s->given + (row * k + x->slot[at]) * x->m->width * element, 1, x->m->width, x->m->width };
+		x->ops->scatter(x->device, experts_out(x, 0, x->n_rows), from, x->list + at, (char *)x->factor + at * element, 1);
+	}
+}
+
+void experts_sum(struct experts *x, const void *given)
+{
+	struct resum s = { x, given };
+	memset(x->sum, 0, x->n_rows * x->m->width * dtype_size(x->ops->work));
+	workers_run(x->workers, x->n_slots, sum_rows, &s);
+}

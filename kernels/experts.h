@@ -31,6 +31,9 @@ void experts_read_ids(const struct experts *x, size_t first, size_t n, int32_t *
  * ids, or NULL.  The floating-point operations of the products. */
 double experts_run(struct experts *x, const struct layer *l, const struct operand *a, void *keep);
 
+/* Takes the sum over experts anew from what each gave, (T, k, H) in the order of ids: the same bits if that is unchanged. */
+void experts_sum(struct experts *x, const void *given);
+
 /* The sum over experts for rows first..first+n-1: (n, H). */
 struct rows experts_out(const struct experts *x, size_t first, size_t n);
 

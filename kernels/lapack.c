@@ -1,57 +1,131 @@
 #include "lapack.h"
 
-#include <cblas.h>
-#include <lapacke.h>
-#include <pthread.h>
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "memory.h"
 
+/*
+ * Loaded while the program runs, and not linked: OpenBLAS settles on its kernels as it is loaded, and takes a processor that is
+ * newer than itself for one of 2004.  (0.3.21 on an Intel Xeon of 2023: 16 GFLOP/s where its AVX-512 kernels do 70.)
+ * So it has to be told before.
+ *
+ * Fortran's calling convention: everything by address, and the lengths of strings, all 1, at the end.
+ */
+static struct {
+	void *library;
+	char backend[96];
+	void (*dgemm)(const char *, const char *, const int *, const int *, const int *, const double *, const double *,
+	              const int *, const double *, const int *, const double *, double *, const int *, size_t, size_t);
+	void (*dsyrk)(const char *, const char *, const int *, const int *, const double *, const double *, const int *,
+	              const double *, double *, const int *, size_t, size_t);
+	void (*dsytrd)(const char *, const int *, double *, const int *, double *, double *, double *, double *, const int *,
+	               int *, size_t);
+	void (*dstemr)(const char *, const char *, const int *, double *, double *, const double *, const double *, const int *,
+	               const int *, int *, double *, double *, const int *, const int *, int *, int *, double *, const int *,
+	               int *, const int *, int *, size_t, size_t);
+	void (*dormtr)(const char *, const char *, const char *, const int *, const int *, const double *, const int *,
+	               const double *, double *, const int *, double *, const int *, int *, size_t, size_t, size_t);
+} blas;
+
 /* Columns that dsytrd and dormtr turn at once; more memory than that they don't use well. */
 enum { BLOCK = 64 };
 
-static char backend[96];
-
-static void set_one_thread(void)
+/* The kernels for this processor where the library may not know it; NULL: it knows. */
+static const char *core(void)
 {
-	char version[32] = "";
-	openblas_set_num_threads(1);
-	sscanf(openblas_get_config(), "OpenBLAS %31s", version);
-	snprintf(backend, sizeof backend, "cpu openblas %s %s", version, openblas_get_corename());
+#if defined __x86_64__
+	__builtin_cpu_init();
+	if (!__builtin_cpu_is("intel"))
+		return NULL;
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512dq"))
+		return "SkylakeX";
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		return "Haswell";
+#endif
+	return NULL;
 }
 
-/* The library would share one call out among threads, in shares that depend on their number. */
-static void one_thread(void)
+/* With a variable set that isn't, for as long as that takes: commands that are started later don't see it. */
+static void *load(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, set_one_thread);
+	static const char variable[] = "OPENBLAS_CORETYPE";
+	const char *kind = getenv(variable) ? NULL : core();
+	if (kind)
+		setenv(variable, kind, 1);
+	void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
+	if (kind)
+		unsetenv(variable);
+	return library;
+}
+
+static bool find(void *to, const char *name)
+{
+	void *at = dlsym(blas.library, name);
+	memcpy(to, &at, sizeof at);
+	return at != NULL;
+}
+
+static bool find_all(void)
+{
+	void (*set_threads)(int);
+	char *(*config)(void), *(*name)(void);
+	if (!find(&set_threads, "openblas_set_num_threads") || !find(&config, "openblas_get_config") ||
+	    !find(&name, "openblas_get_corename") || !find(&blas.dgemm, "dgemm_") || !find(&blas.dsyrk, "dsyrk_") ||
+	    !find(&blas.dsytrd, "dsytrd_") || !find(&blas.dstemr, "dstemr_") || !find(&blas.dormtr, "dormtr_"))
+		return false;
+	char version[32] = "";
+	set_threads(1);
+	sscanf(config(), "OpenBLAS %31s", version);
+	snprintf(blas.backend, sizeof blas.backend, "cpu openblas %s %s", version, name());
+	return true;
+}
+
+int lapack_open(struct error *e)
+{
+	if (blas.library)
+		return 0;
+	blas.library = load();
+	if (!blas.library)
+		return error_set(e, "OpenBLAS (libopenblas.so.0) can't be loaded: %s; Debian has it in libopenblas0", dlerror());
+	if (find_all())
+		return 0;
+	dlclose(blas.library);
+	blas.library = NULL;
+	return error_set(e, "libopenblas.so.0 lacks functions of OpenBLAS or LAPACK; install another build of it");
 }
 
 const char *lapack_backend(void)
 {
-	one_thread();
-	return backend;
+	return blas.backend;
 }
 
+/* A matrix in rows is its transpose in Fortran's columns. */
 void lapack_product(size_t p, size_t q, size_t n, const double *a, const double *b, double *to)
 {
-	one_thread();
-	cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)p, (blasint)q, (blasint)n, 1, a, (blasint)p, b,
-	            (blasint)q, 0, to, (blasint)q);
+	const int ip = (int)p, iq = (int)q, in = (int)n;
+	const double one = 1, zero = 0;
+	blas.dgemm("N", "T", &iq, &ip, &in, &one, b, &iq, a, &ip, &zero, to, &iq, 1, 1);
 }
 
 void lapack_square(size_t p, size_t n, const double *a, double *to)
 {
-	one_thread();
-	cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (blasint)p, (blasint)n, 1, a, (blasint)p, 0, to, (blasint)p);
+	const int ip = (int)p, in = (int)n;
+	const double one = 1, zero = 0;
+	blas.dsyrk("U", "N", &ip, &in, &one, a, &ip, &zero, to, &ip, 1, 1);
 }
 
 struct space {
 	double *diagonal, *beside, *tau, *value, *work;
-	lapack_int *support, *iwork;
-	lapack_int n_work;
+	int *support, *iwork;
+	int n_work, n_iwork;
 };
 
 static void *take(char **p, size_t n, size_t size)
@@ -61,12 +135,13 @@ static void *take(char **p, size_t n, size_t size)
 	return at;
 }
 
-/* LAPACKE's own allocations would be aligned differently from run to run, which the kernels' bits may depend on. */
+/* One piece of memory, aligned alike in every run: kernels may take another path elsewhere. */
 static char *take_space(struct space *s, size_t n, size_t k, struct error *e)
 {
-	s->n_work = (lapack_int)(BLOCK * n);
-	size_t numbers = 4 * (n + 8) + (size_t)s->n_work + 8, integers = 2 * k + 10 * n + 32;
-	char *memory = mem_try(numbers * sizeof(double) + integers * sizeof(lapack_int), "an eigenproblem", e);
+	s->n_work = (int)(BLOCK * n);
+	s->n_iwork = (int)(10 * n);
+	size_t numbers = 4 * (n + 8) + BLOCK * n + 8, integers = 2 * k + 10 * n + 32;
+	char *memory = mem_try(numbers * sizeof(double) + integers * sizeof(int), "an eigenproblem", e);
 	char *p = memory;
 	if (!memory)
 		return NULL;
@@ -74,9 +149,9 @@ static char *take_space(struct space *s, size_t n, size_t k, struct error *e)
 	s->beside = take(&p, n, sizeof(double));
 	s->tau = take(&p, n, sizeof(double));
 	s->value = take(&p, n, sizeof(double));
-	s->work = take(&p, (size_t)s->n_work, sizeof(double));
-	s->support = take(&p, 2 * k, sizeof(lapack_int));
-	s->iwork = take(&p, 10 * n, sizeof(lapack_int));
+	s->work = take(&p, BLOCK * n, sizeof(double));
+	s->support = take(&p, 2 * k, sizeof(int));
+	s->iwork = take(&p, 10 * n, sizeof(int));
 	return memory;
 }
 
@@ -89,26 +164,36 @@ static void swap_rows(double *a, double *b, size_t n)
 	}
 }
 
+/* Ascending, as LAPACK gives them: values to s->value.  Whether all was found. */
+static bool solve(const struct space *s, size_t n, size_t k, double *a, double *vectors)
+{
+	const int in = (int)n, ik = (int)k, first = in - ik + 1;
+	const double none = 0;
+	int info, found = 0, careful = 1;
+	blas.dsytrd("U", &in, a, &in, s->diagonal, s->beside, s->tau, s->work, &s->n_work, &info, 1);
+	if (info)
+		return false;
+	blas.dstemr("V", "I", &in, s->diagonal, s->beside, &none, &none, &first, &in, &found, s->value, vectors, &in, &ik,
+	            s->support, &careful, s->work, &s->n_work, s->iwork, &s->n_iwork, &info, 1, 1);
+	if (info || found != ik)
+		return false;
+	blas.dormtr("L", "U", "N", &in, &ik, a, &in, s->tau, vectors, &in, s->work, &s->n_work, &info, 1, 1, 1);
+	return !info;
+}
+
 int lapack_eigen(size_t n, size_t k, double *a, double *values, double *vectors, struct error *e)
 {
 	struct space s;
+	if (n > INT_MAX / BLOCK)
+		return error_set(e, "an eigenproblem of %zu columns is larger than LAPACK can count", n);
 	char *memory = take_space(&s, n, k, e);
 	if (!memory)
 		return -1;
-	/* A lower triangle in rows is an upper one in columns; a column of vectors is a row of ours. */
-	lapack_int in = (lapack_int)n, ik = (lapack_int)k, found = 0, careful = 1;
-	one_thread();
-	lapack_int info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'U', in, a, in, s.diagonal, s.beside, s.tau, s.work, s.n_work);
-	if (!info)
-		info = LAPACKE_dstemr_work(LAPACK_COL_MAJOR, 'V', 'I', in, s.diagonal, s.beside, 0, 0, in - ik + 1, in, &found,
-		                           s.value, vectors, in, ik, s.support, &careful, s.work, s.n_work, s.iwork, 10 * in);
-	if (!info && found == ik)
-		info = LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'U', 'N', in, ik, a, in, s.tau, vectors, in, s.work, s.n_work);
-	int rc = info || found != ik ? error_set(e, "the eigenproblem of %zu columns did not converge", n) : 0;
-	for (size_t i = 0; rc == 0 && i < k; i++)
+	bool solved = solve(&s, n, k, a, vectors);
+	for (size_t i = 0; solved && i < k; i++)
 		values[i] = s.value[k - 1 - i];
-	for (size_t i = 0; rc == 0 && i < k / 2; i++)
+	for (size_t i = 0; solved && i < k / 2; i++)
 		swap_rows(vectors + i * n, vectors + (k - 1 - i) * n, n);
 	free(memory);
-	return rc;
+	return solved ? 0 : error_set(e, "the eigenproblem of %zu columns did not converge", n);
 }

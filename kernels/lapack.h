@@ -1,13 +1,19 @@
 /*
- * What is asked of BLAS and LAPACK: products and eigenvectors in double.  Every call works on the calling thread alone, so that no
- * bit depends on how many threads there are.
+ * What is asked of OpenBLAS: products and eigenvectors in double.  Every call works on the calling thread alone, so that no bit
+ * depends on how many threads there are.
  */
-#ifndef ONELAYER_LAPACK_H
-#define ONELAYER_LAPACK_H
+#ifndef LAPACK_H
+#define LAPACK_H
 
 #include <stddef.h>
 
 #include "error.h"
+
+/*
+ * Loads the library, before any of the others is called; once it is loaded, does nothing.  OPENBLAS_CORETYPE in the environment
+ * overrides the choice of its kernels.  0, or -1 and e: it isn't installed.
+ */
+int lapack_open(struct error *e) MUST_CHECK;
 
 /* The library and the processor's kind that its bits depend on, as a stream's history says it: "cpu openblas 0.3.21 SkylakeX". */
 const char *lapack_backend(void);

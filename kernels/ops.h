@@ -155,11 +155,17 @@ struct ops {
 	               struct rows q, struct rows out, struct operand packed);
 
 	/*
-	 * Beside attend: rows i0..i0+n-1 of one segment, as (n, A, first + i0 + n keys) -> to (n, A, len): scaled and capped
-	 * scores with -inf where masked or after the query; probs: their softmax, 0 there.
+	 * Beside attend, and in its place where something changes scores on their way.  Rows i0..i0+n-1 of one segment; x is
+	 * (n, A, s->len), and only places that the query sees are read or hold anything.
+	 *   scores   x = scaled and capped scores, -inf elsewhere; with probs their softmax, 0 elsewhere
+	 *   softmax  x = softmax of x, 0 elsewhere
+	 *   mix      out row s->row + i0 + i (A D) = x v
 	 */
 	void (*scores)(struct device *d, const struct attention *a, const struct segment *s, struct rows q, size_t i0, size_t n,
-	               bool probs, void *to);
+	               bool probs, void *x);
+	void (*softmax)(struct device *d, const struct attention *a, const struct segment *s, size_t i0, size_t n, void *x);
+	void (*mix)(struct device *d, const struct attention *a, const struct segment *s, const void *x, size_t i0, size_t n,
+	            struct rows out);
 
 	/* softmax over all E logits, the k largest (ties to the lower id), renormalised or not. */
 	void (*route)(struct device *d, struct rows logits, bool renormalize, struct routing to);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "history.h"
+#include "lapack.h"
 #include "memory.h"
 #include "state.h"
 
@@ -99,6 +100,8 @@ int statistics_open(struct statistics *s, char **files, size_t n, bool merge, st
 	int rc;
 	if (!merge && n > 1)
 		return error_set(e, "%s: one FILE is read; tcat joins several, and --merge states", files[1]);
+	if (s->kind.matrix && lapack_open(e) < 0)
+		return -1;
 	rc = merge ? open_states(s, files, n, e) : open_rows(s, n ? files[0] : NULL, e);
 	if (rc < 0)
 		return -1;

@@ -276,6 +276,21 @@ static int filter_rows(void *context, enum site site, struct rows rows, struct e
 	return status;
 }
 
+/* One sample's rows; a sample that came in several frames is one segment, and belongs to its first here. */
+static int filter_scores(void *context, enum site site, size_t row, struct rows rows, uint32_t len, struct error *e)
+{
+	struct pass *p = context;
+	const struct owner *o = p->owners;
+	while (o->row + o->n <= row)
+		o++;
+	struct sample sample = *o->s;
+	struct frame piece = { .layer = -1, .variant = o->f->variant, .samples = &sample, .n_samples = 1 };
+	sample.first = o->first + (uint32_t)(row - o->row);
+	sample.n = (uint32_t)rows.n;
+	sample.len = len;
+	return p->s->filter(p->s->context, p->layer, site, &piece, rows.p, e);
+}
+
 /* -------- taps */
 
 struct scores_of {
@@ -326,6 +341,8 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	sites->context = p;
 	sites->patch = patch_rows;
 	sites->filter = filter_rows;
+	sites->filter_scores = filter_scores;
+	sites->plain = p->s->plain;
 	p->s->changes(p->s->context, layer, sites->patched, sites->filtered);
 	return 0;
 }
@@ -498,6 +515,7 @@ static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
 		s->changes(s->context, layer, patched, filtered);
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			any[site] |= wanted[site] || patched[site] || filtered[site];
+		any[SITE_ATTN_SCORES] |= s->plain;
 	}
 }
 

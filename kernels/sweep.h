@@ -49,6 +49,7 @@ struct sweep {
 	/* Sites of one layer that are patched and filtered.  With `filters` (any filter in any layer) a batch ends with a frame, or
 	 * where frame pieces of sweep_piece_rows do, so that what a filter sees doesn't depend on threads or memory. */
 	bool filters;
+	bool plain;                     /* unfused attention in every layer */
 	void (*changes)(void *context, size_t layer, bool patched[SITE_COUNT], bool filtered[SITE_COUNT]);
 	/* Rows of positions first.. of one sample, in place; any thread. */
 	void (*patch)(void *context, size_t layer, enum site site, const struct frame *f, const struct sample *s, uint32_t first,

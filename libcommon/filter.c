@@ -125,15 +125,13 @@ static int start(struct filter *f, const struct tms_header *header, struct error
 static int filter_open(struct filters *all, struct filter *f, const char *text, const char *program,
                        const struct tms_header *header, struct error *e)
 {
-	static const enum site read_only[] = { SITE_ATTN_SCORES, SITE_ATTN_PROBS, SITE_EXPERT_IDX, SITE_EXPERT_OUT };
 	f->from_fd = -1;
 	if (selection_parse(&f->selection, text, program, e) < 0)
 		return -1;
 	if (f->selection.pool || !f->selection.target || !*f->selection.target)
 		return error_set(e, "--filter %s: is SITE[@LAYERS]=COMMAND", text);
-	for (size_t i = 0; i < ARRAY_LEN(read_only); i++)
-		if (f->selection.site[read_only[i]])
-			return error_set(e, "--filter %s: %s can be read and not changed", text, site_name(read_only[i]));
+	if (f->selection.site[SITE_EXPERT_IDX])
+		return error_set(e, "--filter %s: expert_idx follows router_logits; filter those", text);
 	f->layers = mem_zero(all->m->n_layers + 1, sizeof *f->layers);
 	if (selection_layers(&f->selection, all->m, f->layers, e) < 0)
 		return -1;
@@ -284,6 +282,8 @@ int filters_run(struct filters *all, enum site site, int layer, const struct fra
 	f.layer = layer;
 	f.dtype = work;
 	f.n_dims = site_shape(site, all->m, f.dim);
+	if (site == SITE_ATTN_SCORES || site == SITE_ATTN_PROBS)
+		f.dim[1] = frame->samples[0].len;
 	f.rows = rows;
 	for (size_t i = 0; i < all->n; i++)
 		if (applies(&all->filters[i], all->m, site, layer) && ask(&all->filters[i], &f, rows, e) < 0)

@@ -147,6 +147,12 @@ static int read_to_end(int fd, char **text, size_t *len, size_t capacity, size_t
 	}
 }
 
+bool io_regular(const char *path)
+{
+	struct stat st;
+	return !is_standard(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 char *io_slurp(const char *path, size_t limit, size_t *len, struct error *e)
 {
 	int fd = io_open_input(path, e);

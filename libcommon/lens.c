@@ -26,8 +26,32 @@ int lens_open(struct lens *l, const char *path, const struct model *m, bool any_
 	return l->in && (!any_layer || check_header(l->in, m, e) == 0) ? 0 : -1;
 }
 
+int lens_open_reference(struct lens *l, const char *path, const struct model *m, bool any_layer, struct error *e)
+{
+	*l = (struct lens){ .m = m, .any_layer = any_layer };
+	l->in = tms_open(path, e);
+	if (!l->in)
+		return -1;
+	l->logits = tms_header(l->in)->kind == TMS_LOGITS;
+	if (l->logits)
+		return 0;
+	return any_layer ? check_header(l->in, m, e) : resid_check_header(l->in, m, e);
+}
+
+static int check_logits(const struct lens *l, const struct frame *f, struct error *e)
+{
+	if (!dtype_is_float(f->dtype) || f->name.p)
+		return tms_error(l->in, e, "holds no rows of a floating-point type");
+	if (f->n_dims != 1 || f->dim[0] != l->m->vocab)
+		return tms_error(l->in, e, "its rows are %zu wide, and the model's vocabulary is %zu", frame_width(f),
+		                 l->m->vocab);
+	return 0;
+}
+
 static int check_rows(const struct lens *l, const struct frame *f, struct error *e)
 {
+	if (l->logits)
+		return check_logits(l, f, e);
 	enum site s = f->site.p ? site_find(f->site.p, f->site.len) : SITE_NONE;
 	if (s != SITE_EMBED && s != SITE_RESID_PRE && s != SITE_RESID_MID && s != SITE_RESID_POST)
 		return tms_error(l->in, e, "holds %s, which isn't the residual stream; choose resid_pre, resid_mid or resid_post "
@@ -44,11 +68,13 @@ static int check_rows(const struct lens *l, const struct frame *f, struct error 
 
 static int check_place(struct lens *l, const struct frame *f, struct error *e)
 {
+	if (!l->one_for)
+		return 0;
 	if (!l->site) {
 		l->site = mem_slice(f->site.p, f->site.len);
 		l->layer = f->layer;
 	}
-	if (l->one_for && (f->layer != l->layer || !text_equal(f->site, text_of(l->site))))
+	if (f->layer != l->layer || !text_equal(f->site, text_of(l->site)))
 		return tms_error(l->in, e, "is %s of layer %d after %s of layer %d, and %s keeps no layers apart; choose one with "
 		                 "tcat --select", f->site.p, f->layer, l->site, l->layer, l->one_for);
 	return 0;
@@ -70,7 +96,7 @@ static int check_tokens(const struct lens *l, const struct frame *f, struct erro
 static int next(struct lens *l, struct frame **f, struct error *e)
 {
 	int layer = -1;
-	if (l->any_layer)
+	if (l->any_layer || l->logits)
 		return tms_next(l->in, f, e);
 	int status = resid_next(l->in, l->m, &layer, f, e);
 	if (status <= 0 || (size_t)layer == l->m->n_layers)

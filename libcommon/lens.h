@@ -17,6 +17,7 @@ struct lens {
 	bool any_layer;         /* as a lens */
 	const char *positions_for; /* who needs the rows of every position ("--nll"); NULL: pooled rows will do */
 	const char *one_for;    /* who needs all frames to be of one site and layer; NULL: nobody */
+	bool logits;            /* of lens_open_reference: rows (n, V) of logits */
 	/* where the frames before were from */
 	char *site;
 	int layer;
@@ -24,6 +25,9 @@ struct lens {
 
 /* Opens `path` (see tms_open): another kind or another model's stream is refused. */
 int lens_open(struct lens *l, const char *path, const struct model *m, bool any_layer, struct error *e) MUST_CHECK;
+
+/* The same for a run that is compared with: logits are taken too, whichever model's of the same vocabulary. */
+int lens_open_reference(struct lens *l, const char *path, const struct model *m, bool any_layer, struct error *e) MUST_CHECK;
 
 /*
  * Like tms_next, for a frame of rows (n, H) of a floating-point type; the token ids of its samples, where they are known, are

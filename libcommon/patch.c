@@ -114,7 +114,6 @@ static bool list_has(const struct list *l, int64_t v, int64_t count)
 static int spec_site(struct patches *p, struct spec *s, const char *site, const char *layers, struct error *e)
 {
 	struct selection selection;
-	static const enum site read_only[] = { SITE_ATTN_SCORES, SITE_ATTN_PROBS, SITE_EXPERT_IDX, SITE_EXPERT_OUT };
 	char *text = layers && *layers && strcmp(layers, "-") ? mem_format("%s@%s", site, layers) : mem_string(site);
 	int status = selection_parse(&selection, text, p->program, e);
 	free(text);
@@ -130,9 +129,8 @@ static int spec_site(struct patches *p, struct spec *s, const char *site, const 
 	selection_release(&selection);
 	if (status == 0 && count != 1)
 		status = error_set(e, "one site is patched by one patch");
-	for (size_t i = 0; status == 0 && i < ARRAY_LEN(read_only); i++)
-		if (s->site == read_only[i])
-			status = error_set(e, "%s can be read and not changed", site_name(s->site));
+	if (status == 0 && s->site == SITE_EXPERT_IDX)
+		status = error_set(e, "expert_idx follows router_logits; patch those");
 	return status;
 }
 
@@ -337,7 +335,7 @@ static int take_frame(struct patches *p, struct spec *s, const struct frame *f, 
 		return 0;
 	int n = site_shape(s->site, p->m, dim);
 	for (int i = 0; i < n; i++)
-		width *= dim[i];
+		width *= dim[i] ? dim[i] : f->n_samples ? f->samples[0].len : 0; /* scores: as long as their sample */
 	if (frame_width(f) != width || !dtype_is_float(f->dtype))
 		return error_set(e, "rows of %zu values, and %s has %zu", frame_width(f), site_name(s->site), width);
 	for (size_t i = 0; i < f->n_samples; i++) {
@@ -431,6 +429,7 @@ static void put_row(const struct patches *p, const struct entry *x, const char *
 		return;
 	}
 	site_shape(x->site, p->m, dim);
+	dim[1] = x->width / dim[0];
 	for (size_t h = 0; h < dim[0]; h++)
 		if (list_has(&x->spec->head, (int64_t)h, (int64_t)dim[0]))
 			dtype_convert(to + h * dim[1] * dtype_size(work), work, from + h * dim[1] * dtype_size(x->dtype), x->dtype,

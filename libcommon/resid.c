@@ -4,20 +4,23 @@
 
 #include "site.h"
 
+int resid_check_header(const struct tms_reader *r, const struct model *m, struct error *e)
+{
+	const struct tms_header *h = tms_header(r);
+	if (h->kind == TMS_TOKENS)
+		return error_set(e, "%s: is a stream of tokens; put embed -m MODEL before this program", tms_name(r));
+	if (h->kind != TMS_RESID)
+		return error_set(e, "%s: is a stream of %s, and a residual stream is due", tms_name(r), tms_kind_name(h->kind));
+	if (h->fingerprint && strcmp(h->fingerprint, m->fingerprint) != 0)
+		return error_set(e, "%s: comes from another model: %s (%s), and -m is %s (%s)", tms_name(r),
+		                 h->model ? h->model : "unnamed", h->fingerprint, m->name, m->fingerprint);
+	return 0;
+}
+
 struct tms_reader *resid_open(const char *path, const struct model *m, struct error *e)
 {
 	struct tms_reader *r = tms_open(path, e);
-	if (!r)
-		return NULL;
-	const struct tms_header *h = tms_header(r);
-	if (h->kind == TMS_TOKENS)
-		error_set(e, "%s: is a stream of tokens; put embed -m MODEL before this program", tms_name(r));
-	else if (h->kind != TMS_RESID)
-		error_set(e, "%s: is a stream of %s, and a residual stream is due", tms_name(r), tms_kind_name(h->kind));
-	else if (h->fingerprint && strcmp(h->fingerprint, m->fingerprint) != 0)
-		error_set(e, "%s: comes from another model: %s (%s), and -m is %s (%s)", tms_name(r),
-		          h->model ? h->model : "unnamed", h->fingerprint, m->name, m->fingerprint);
-	else
+	if (!r || resid_check_header(r, m, e) == 0)
 		return r;
 	tms_close(r);
 	return NULL;

@@ -12,6 +12,9 @@
 /* Opens `path` (see tms_open) as the residual stream of model m: another kind or another model's stream is refused. */
 struct tms_reader *resid_open(const char *path, const struct model *m, struct error *e) MUST_CHECK;
 
+/* What resid_open checks. */
+int resid_check_header(const struct tms_reader *r, const struct model *m, struct error *e) MUST_CHECK;
+
 /* Like tms_next, for a frame of rows (n, H) of resid_pre; *layer is the layer that comes next (-1 before the first frame,
  * which sets it; a later frame that differs is an error). */
 int resid_next(struct tms_reader *r, const struct model *m, int *layer, struct frame **f, struct error *e) MUST_CHECK;

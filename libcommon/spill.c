@@ -71,9 +71,11 @@ static int begin_file(struct spill *s, struct error *e)
 	if (g->fd < 0)
 		return -1;
 	int fd = fcntl(g->fd, F_DUPFD_CLOEXEC, 3);
-	g->writer = fd < 0 ? NULL : tms_create_fd(fd, s->dir, &s->header, e);
+	char *name = mem_format("--spill %s", s->dir);
+	g->writer = fd < 0 ? NULL : tms_create_fd(fd, name, &s->header, e);
 	if (fd < 0)
-		error_errno(e, "--spill %s", s->dir);
+		error_errno(e, "%s", name);
+	free(name);
 	return g->writer ? 0 : -1;
 }
 

@@ -59,7 +59,7 @@ cat >"$dir/array.sh" <<-END
 	#!/bin/sh
 	#SBATCH --job-name=shards
 	#SBATCH --array=0-$last$jobs
-	#SBATCH --output=$dir/%a.log
+	#SBATCH --output="$dir/%a.log"
 	cd $(quoted "$PWD") || exit
 	i=$(quoted "$dir")/\$SLURM_ARRAY_TASK_ID
 	exec $(quoted "$here/shard.sh") "\$i.tms" "\$i.done" $(quoted "$3")
@@ -67,7 +67,7 @@ END
 cat >"$dir/merge.sh" <<-END
 	#!/bin/sh
 	#SBATCH --job-name=merge
-	#SBATCH --output=$dir/merge.log
+	#SBATCH --output="$dir/merge.log"
 	cd $(quoted "$dir") || exit
 	$merge$(seq -f ' %.0f.done' -s '' 0 "$last") >merged && mv merged $(quoted "$out")
 END

@@ -22,6 +22,8 @@ missing()
 		libutf8proc libutf8proc-dev
 	END
 	echo '#include <dnnl.h>' | cc -E - >/dev/null 2>&1 || echo '!oneDNN | libdnnl-dev libonednn-dev'
+	echo '#include <openblas_config.h>' | cc -E - >/dev/null 2>&1 || echo '!OpenBLAS | libopenblas-dev'
+	echo '#include <lapacke.h>' | cc -E - >/dev/null 2>&1 || echo '!LAPACKE | liblapacke-dev'
 	for module in numpy msgpack xxhash
 	do
 		/usr/bin/python3 -c "import $module" 2>/dev/null || echo "python3 $module | python3-$module"

@@ -70,13 +70,13 @@ is "and arrives" "$(cat from-fifo)" data
 
 # -------- signals
 
-for signal in TERM:143 INT:130 HUP:129
+for signal in TERM:143 INT:130 HUP:129 QUIT:131
 do
 	status=${signal#*:}
 	signal=${signal%:*}
 	rm -f one said
-	# A shell's background process has SIGINT ignored, and ignored it stays: env undoes that.
-	env --default-signal=INT "$toy" -o one --also two --wait >said &
+	# A shell's background process has SIGINT and SIGQUIT ignored, and ignored they stay: env undoes that.
+	env --default-signal=INT,QUIT "$toy" -o one --also two --wait >said &
 	wait_for said
 	is "$signal: the temporary files are there before" "$(hidden | wc -l)" 2
 	kill -s "$signal" $!
@@ -86,6 +86,7 @@ do
 done
 sh -c '{ "$1" -n 100000 -o one; echo $? >status; } | :' - "$toy"
 is "SIGPIPE leaves nothing either" "$(ls one 2>/dev/null)$(hidden)" ""
+says "a file beyond ulimit -f is trouble like a full disk" 2 '^toy: <stdout>: ' sh -c 'ulimit -f 8; "$1" -n 100000 >lines' - "$toy"
 
 # -------- standard error
 

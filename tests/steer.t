@@ -84,7 +84,7 @@ tcat --tsv many.tms | sort >a
 tcat --tsv many4.tms | sort >b
 ok "the same variants, the same rows" cmp a b
 ok "twice" steer --vector basis.npy --component 1 --alpha 1,2,3,4 -o twice.tms many.tms
-is "names say both" "$(tcat --summary --json twice.tms | tr , '\n' | grep -o 'alpha=-3+alpha=1')" "alpha=-3+alpha=1"
+is "names say both" "$(tcat --summary --json twice.tms | tr , '\n' | grep -o 'alpha=-3+alpha=1' | sort -u)" "alpha=-3+alpha=1"
 ok "one strength for all variants" steer --vector basis.npy --mode ablate -o ablated.tms many.tms
 is "keeps their names" "$(tcat --tsv ablated.tms | cut -f 3 | sort -u | paste -sd' ')" \
 	"alpha=-3 alpha=0 alpha=0.25 alpha=8 variant"

@@ -17,7 +17,7 @@
 
 static struct {
 	uint64_t from, to, hold, ram;
-	const char *spill, *resid, *profile;
+	const char *spill, *resid, *profile, *attention;
 	bool no_output;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS };
@@ -36,6 +36,7 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "what rows are rounded to after every layer (default: the checkpoint's type; f64 on ref)", HISTORY_YES, 0 },
 	OPTION_HOOKS(arg.hooks),
 	{ OPTION_STRING, 0, "sweep", &arg.hooks.sweep, "FILE", "a table of patches, a variant each: variant site layers pos head file", HISTORY_YES, 0 },
+	{ OPTION_STRING, 0, "attention", &arg.attention, "plain", "attention unfused, as a patch or filter at attn_scores or attn_probs has it", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "profile", &arg.profile, "FILE", "write what every layer took, as JSON lines", HISTORY_NO, 0 },
 	OPTION_LAST
 };
@@ -186,7 +187,10 @@ static int open_device(struct run *r, struct error *e)
 	struct sweep *s = &r->sweep;
 	*s = (struct sweep){ .m = r->m, .hold = arg.hold, .context = r, .parts = parts, .load = load, .next = next,
 	                     .put = put, .turn = turn, .wants = wants, .tap = tap, .layer_end = layer_end, .tell = tell,
-	                     .changes = changes, .patch = patch, .filter = filter, .filters = arg.hooks.filters.n > 0 };
+	                     .changes = changes, .patch = patch, .filter = filter, .filters = arg.hooks.filters.n > 0,
+	                     .plain = arg.attention != NULL };
+	if (arg.attention && strcmp(arg.attention, "plain") != 0)
+		return error_set(e, "--attention %s: can only be plain", arg.attention);
 	if (backend_open(&r->backend, common.device, common.jobs, e) < 0)
 		return -1;
 	s->ops = r->backend.ops;
@@ -294,6 +298,6 @@ static int run(char **files, int n_files, struct error *e)
 const struct tool tool = {
 	"layer-run",
 	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--tap SITE[@LAYERS][/POOL]=FILE] "
-	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--profile FILE] [-o FILE] [FILE]",
+	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };

@@ -128,11 +128,11 @@ static int components(char **files, size_t n, struct workers *w, struct error *e
 		.s = { .about = "pca", .kind = { .n_classes = 1, .matrix = true }, .workers = w, .each = each },
 		.n_threads = workers_count(w),
 	};
-	struct tms_step step = { .backend = lapack_backend(), .from = -1 };
 	r.s.context = &r;
 	r.due = mem_zero(r.n_threads, sizeof *r.due);
 	int rc = statistics_open(&r.s, files, n, arg.merge, e);
 	if (rc == 0) {
+		struct tms_step step = { .backend = lapack_backend(), .from = -1 };
 		r.s.header.kind = arg.partial ? TMS_STATE : TMS_VECTORS;
 		r.s.header.order = TMS_ORDER_LAYER;
 		r.out = tms_create(common.output, &r.s.header, &step, NULL, e);

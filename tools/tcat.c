@@ -12,7 +12,7 @@
 
 static struct {
 	bool merge, json, tsv, summary;
-	const char *npy, *safetensors, *ids, *variants, *zstd;
+	const char *npy, *safetensors, *gguf, *ids, *variants, *zstd;
 	struct option_list select;
 	uint64_t split;
 } arg;
@@ -27,6 +27,7 @@ static const struct option options[] = {
 	{ OPTION_FLAG, 0, "summary", &arg.summary, NULL, "write what the stream holds; with --json one object", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "npy", &arg.npy, "DIR", "write a folder of NumPy files", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "safetensors", &arg.safetensors, "FILE", "write a safetensors file", HISTORY_NO, 0 },
+	{ OPTION_STRING, 0, "gguf", &arg.gguf, "FILE", "write directions as a GGUF control vector", HISTORY_NO, 0 },
 	{ OPTION_COUNT, 0, "split", &arg.split, "N", "deal the samples out to N files; -o names them, as shard-%d.tms", HISTORY_NO, 1 },
 	{ OPTION_OPTIONAL, 0, "zstd", &arg.zstd, "LEVEL", "compress rows, level 1 to 19 (default 3)", HISTORY_NO, 0 },
 	OPTION_OUTPUT,
@@ -48,11 +49,12 @@ static int zstd_level(int *level, struct error *e)
 
 static int check_options(struct error *e)
 {
-	int n = (arg.json && !arg.summary) + arg.tsv + arg.summary + !!arg.npy + !!arg.safetensors + !!arg.split;
+	int n = (arg.json && !arg.summary) + arg.tsv + arg.summary + !!arg.npy + !!arg.safetensors + !!arg.gguf +
+	        !!arg.split;
 	if (n > 1)
-		return error_set(e, "--json, --tsv, --summary, --npy, --safetensors and --split: give one of them");
-	if ((arg.npy || arg.safetensors) && common.output)
-		return error_set(e, "-o %s: --npy and --safetensors name their own output", common.output);
+		return error_set(e, "--json, --tsv, --summary, --npy, --safetensors, --gguf and --split: give one of them");
+	if ((arg.npy || arg.safetensors || arg.gguf) && common.output)
+		return error_set(e, "-o %s: --npy, --safetensors and --gguf name their own output", common.output);
 	if (arg.zstd && n && !arg.split)
 		return error_set(e, "--zstd compresses the rows of streams; this output is none");
 	if (arg.split && (!common.output || !strstr(common.output, "%d")))
@@ -184,6 +186,8 @@ static struct sink *open_sink(const struct tms_header *h, struct error *e)
 		return json_sink(common.output, h, e);
 	if (arg.tsv)
 		return tsv_sink(common.output, h, e);
+	if (arg.gguf)
+		return gguf_sink(arg.gguf, h, e);
 	return arg.npy ? npy_sink(arg.npy, h, e) : safetensors_sink(arg.safetensors, h, e);
 }
 
@@ -211,7 +215,7 @@ static int run(char **files, int n_files, struct error *e)
 	int rc = -1;
 	if (p && arg.split)
 		rc = to_shards(j, p, &o, e);
-	else if (p && (arg.json || arg.tsv || arg.summary || arg.npy || arg.safetensors))
+	else if (p && (arg.json || arg.tsv || arg.summary || arg.npy || arg.safetensors || arg.gguf))
 		rc = to_sink(j, p, e);
 	else if (p)
 		rc = to_stream(j, p, &o, e);
@@ -223,6 +227,6 @@ static int run(char **files, int n_files, struct error *e)
 const struct tool tool = {
 	"tcat",
 	"[--merge] [--select SITE[,SITE...][@LAYERS]] [--ids LIST] [--variant LIST] "
-	"[--json | --tsv | --summary | --npy DIR | --safetensors FILE | --split N] [--zstd[=LEVEL]] [-o FILE] [FILE...]",
+	"[--json | --tsv | --summary | --npy DIR | --safetensors FILE | --gguf FILE | --split N] [--zstd[=LEVEL]] [-o FILE] [FILE...]",
 	"Reads tensor streams, one after the other, and writes them as one, or in another form.", options, run
 };

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "against.h"
+#include "against_report.h"
 #include "checkpoint.h"
 #include "head.h"
 #include "lens.h"
@@ -19,7 +21,7 @@
 
 static struct {
 	uint64_t top;
-	const char *target, *diff, *pos, *tap_dtype;
+	const char *target, *diff, *against, *pos, *tap_dtype;
 	struct option_list taps;
 	bool nll, logits, lens, json, no_output;
 } arg;
@@ -36,7 +38,8 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "diff", &arg.diff, "A,B", "the logit of token A less that of B; @ is each sample's own target and foil", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "logits", &arg.logits, NULL, "write the logits, as a tensor stream", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "lens", &arg.lens, NULL, "read any layer's stream as if the model ended there", HISTORY_NO, 0 },
-	{ OPTION_STRING, 0, "pos", &arg.pos, "POOL|all", "which positions (default last; all for --nll)", HISTORY_YES, 0 },
+	{ OPTION_STRING, 0, "against", &arg.against, "FILE", "how far this run is from FILE, another run's stream or logits", HISTORY_NO, 0 },
+	{ OPTION_STRING, 0, "pos", &arg.pos, "POOL|all", "which positions (default last; all for --nll and --against)", HISTORY_YES, 0 },
 	{ OPTION_FLAG, 0, "json", &arg.json, NULL, "JSON lines", HISTORY_NO, 0 },
 	{ OPTION_LIST, 0, "tap", &arg.taps, "SITE[,SITE][/POOL]=FILE", "write final_norm or logits to FILE; it may be - or '|command'", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "tap-dtype", &arg.tap_dtype, "T", "type of taps' rows and of --logits (default f32; f64 on ref)", HISTORY_YES, 0 },
@@ -57,6 +60,9 @@ struct run {
 	struct questions questions;
 	struct answer *answer;          /* (expert_tile) */
 	struct report *report;          /* NULL: none */
+	struct reference *reference;    /* --against; NULL: none */
+	struct against_reader against_reader; /* its context: the report */
+	struct against *against;
 	struct taps *taps[2];           /* --tap, --logits; NULL: none */
 	struct positions *tap_at;       /* (n_tap_at) what they read */
 	size_t n_tap_at;
@@ -149,15 +155,17 @@ static int read_stream(struct run *r, struct error *e)
 static int choose(struct questions *q, struct error *e)
 {
 	bool any = arg.top || arg.target || arg.diff || arg.nll;
+	if (arg.against && (arg.target || arg.diff || arg.nll || arg.logits || arg.no_output || arg.taps.n))
+		return error_set(e, "--against has a report of its own; of the other questions it takes --top K (how many likely tokens are compared), --pos and --lens");
 	if (arg.logits && any)
 		return error_set(e, "--logits writes a stream where the report would go; ask for one of them, or take the logits with --tap");
-	if (!any && !arg.logits && !arg.taps.n && !arg.no_output)
+	if (arg.top == 0 && (arg.against || (!any && !arg.logits && !arg.taps.n && !arg.no_output)))
 		arg.top = 5;
 	if (arg.no_output && !arg.taps.n)
 		return error_set(e, "-n writes no report, and there is no --tap: nothing would come out");
 	arg.logits &= !arg.no_output;
 	q->top = arg.top;
-	q->rows = !arg.no_output && (arg.top || arg.target || arg.diff);
+	q->rows = !arg.no_output && (arg.against || arg.top || arg.target || arg.diff);
 	q->nll = !arg.no_output && arg.nll;
 	return 0;
 }
@@ -180,6 +188,16 @@ static int open_taps(struct run *r, size_t which, const struct option_list *list
 	return r->taps[which] ? 0 : -1;
 }
 
+static int open_against(struct run *r, struct error *e)
+{
+	r->reference = reference_open(arg.against, r->m, &r->in, e);
+	if (!r->reference)
+		return -1;
+	r->against_reader = (struct against_reader){ NULL, against_report_row, against_report_sample };
+	r->against_reader.context = against_report_open(common.output, arg.top, arg.json, arg.lens, tms_header(r->in.in), e);
+	return r->against_reader.context ? 0 : -1;
+}
+
 static int open_outputs(struct run *r, struct error *e)
 {
 	struct questions *q = &r->questions;
@@ -195,6 +213,8 @@ static int open_outputs(struct run *r, struct error *e)
 	r->reads[SITE_LOGITS] |= q->rows || q->nll;
 	if (status < 0 || !(q->rows || q->nll))
 		return status;
+	if (arg.against)
+		return open_against(r, e);
 	r->report = report_open(common.output, q, arg.json, arg.lens, tms_header(r->in.in), e);
 	return r->report ? 0 : -1;
 }
@@ -214,9 +234,16 @@ static int load_weights(struct run *r, struct error *e)
 
 static int open_head(struct run *r, struct error *e)
 {
-	r->reader = (struct head_reader){ r, wants, reduce, take, r->n_tap_at ? pass : NULL, sample_end };
+	r->reader = (struct head_reader){ .context = r, .wants = wants, .reduce = reduce, .take = take, .pass = r->n_tap_at ? pass : NULL, .sample_end = sample_end };
 	r->answer = answers_new(r->backend.ops->expert_tile, &r->questions);
-	r->head = head_open(r->backend.ops, r->backend.device, r->m, r->backend.workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
+	const struct backend *b = &r->backend;
+	if (arg.against) {
+		r->against = against_open(b->ops, b->device, r->m, b->workers, &r->after, r->reference, &r->questions.row_at, &r->questions.nll_at, arg.top, &r->against_reader, e);
+		if (!r->against)
+			return -1;
+		r->reader = *against_head(r->against);
+	}
+	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
 	return r->head ? 0 : -1;
 }
 
@@ -230,7 +257,7 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	r->m = checkpoint_model(r->checkpoint);
 	if (arg.top > r->m->vocab)
 		return error_set(e, "--top %llu: the model's vocabulary is %zu", (unsigned long long)arg.top, r->m->vocab);
-	if (questions_open(&r->questions, checkpoint_path(r->checkpoint), r->m->vocab, arg.target, arg.diff, arg.pos, e) < 0 ||
+	if (questions_open(&r->questions, checkpoint_path(r->checkpoint), r->m->vocab, arg.target, arg.diff, arg.pos ? arg.pos : arg.against ? "all" : NULL, e) < 0 ||
 	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || backend_open(&r->backend, common.device, common.jobs, e) < 0 || open_outputs(r, e) < 0)
 		return -1;
 	if (r->report && token_text_trouble(r->questions.names))
@@ -251,11 +278,19 @@ static int finish(struct run *r, int status, struct error *e)
 		else
 			taps_abort(r->taps[i]);
 	}
+	if (status == 0 && r->against)
+		status = reference_end(r->reference, e);
 	if (status == 0 && r->report)
 		status = report_finish(r->report, e);
-	else
+	else if (status == 0 && r->against)
+		status = against_report_finish(r->against_reader.context, e);
+	else {
 		report_abort(r->report);
+		against_report_abort(r->against_reader.context);
+	}
 	head_close(r->head);
+	against_close(r->against);
+	reference_close(r->reference);
 	frame_free(r->first);
 	layer_release(&r->after);
 	backend_close(&r->backend);
@@ -281,6 +316,6 @@ static int run(char **files, int n_files, struct error *e)
 }
 
 const struct tool tool = {
-	"unembed", "-m MODEL [--top K] [--nll] [--target TOKENS] [--diff A,B] [--logits] [--lens] [--pos POOL|all] [--json] [--tap SITE[,SITE][/POOL]=FILE] [-n] [-o FILE] [FILE]",
+	"unembed", "-m MODEL [--top K] [--nll] [--target TOKENS] [--diff A,B] [--logits] [--lens] [--against FILE] [--pos POOL|all] [--json] [--tap SITE[,SITE][/POOL]=FILE] [-n] [-o FILE] [FILE]",
 	"Reads a residual stream, takes its rows through the final norm and the output head, and tells what the model says.", options, run
 };

@@ -109,6 +109,10 @@ void cpu_attend(struct device *d, const struct attention *a, const struct segmen
                 size_t n_segments, struct rows q, struct rows out, struct operand packed);
 void cpu_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
                 size_t i0, size_t n, bool probs, void *to);
+void cpu_softmax(struct device *d, const struct attention *a, const struct segment *s, size_t i0,
+                 size_t n, void *x);
+void cpu_mix(struct device *d, const struct attention *a, const struct segment *s, const void *x,
+             size_t i0, size_t n, struct rows out);
 
 void cpu_route(struct device *d, struct rows logits, bool renormalize, struct routing to);
 void cpu_gather(struct device *d, struct operand to, const struct operand *from,

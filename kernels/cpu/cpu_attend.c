@@ -68,49 +68,118 @@ void cpu_attend(struct device *d, const struct attention *a, const struct segmen
 	workers_run(d->workers, job.n_tasks, attend_task, &job);
 }
 
-struct scores_job {
+/* Rows of attention that are not fused: one query is a task. */
+struct plain {
 	struct device *d;
 	const struct attention *a;
 	const struct segment *s;
-	struct rows q;
-	size_t i0, n;
+	struct rows q, out;
+	size_t i0;
 	bool probs;
-	float *to;
+	float *x; /* (n, A, len) */
 };
 
-/* One query's scores, of all heads. */
+/* The keys that a task's query sees: begin..end-1. */
+static size_t visible(const struct plain *p, size_t i, size_t *end)
+{
+	const size_t position = p->s->first + p->i0 + i, window = p->a->window;
+
+	*end = position + 1;
+	return window && position >= window ? position - window + 1 : 0;
+}
+
+static float *head_row(const struct plain *p, size_t i, size_t head)
+{
+	return p->x + (i * p->a->n_heads + head) * p->s->len;
+}
+
+static void hide(float *x, size_t len, size_t begin, size_t end, float value)
+{
+	for (size_t j = 0; j < begin; j++)
+		x[j] = value;
+	for (size_t j = end; j < len; j++)
+		x[j] = value;
+}
+
 static void scores_task(void *argument, size_t i, size_t slot)
 {
-	const struct scores_job *job = argument;
-	const struct attention *a = job->a;
+	const struct plain *p = argument;
+	const struct attention *a = p->a;
 	const size_t width = a->head_width, stride = a->n_kv_heads * width,
 		     rep = a->n_heads / a->n_kv_heads;
-	const size_t len = job->s->first + job->i0 + job->n, position = job->s->first + job->i0 + i;
-	const size_t begin = a->window && position >= a->window ? position - a->window + 1 : 0;
 	const struct attend_block block = { .kv_stride = stride,
 		                            .width = width,
 		                            .scale = (float)a->scale,
 		                            .softcap = (float)a->softcap };
+	size_t end, begin = visible(p, i, &end);
 
 	(void)slot;
 	for (size_t head = 0; head < a->n_heads; head++) {
-		float *s = job->to + (i * a->n_heads + head) * len;
-		const float *k = (const float *)job->s->k + begin * stride + head / rep * width;
+		float *s = head_row(p, i, head);
+		const float *k = (const float *)p->s->k + begin * stride + head / rep * width;
 
-		for (size_t j = 0; j < len; j++)
-			s[j] = job->probs ? 0 : -__builtin_inff();
-		job->d->unit->scores(&block,
-		                     rows_at(job->q, job->s->row + job->i0 + i) + head * width, k,
-		                     position + 1 - begin, s + begin);
-		if (job->probs)
-			job->d->unit->softmax(s + begin, position + 1 - begin);
+		hide(s, p->s->len, begin, end, p->probs ? 0 : -__builtin_inff());
+		p->d->unit->scores(&block, rows_at(p->q, p->s->row + p->i0 + i) + head * width, k,
+		                   end - begin, s + begin);
+		if (p->probs)
+			p->d->unit->softmax(s + begin, end - begin);
 	}
 }
 
 void cpu_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
-                size_t i0, size_t n, bool probs, void *to)
+                size_t i0, size_t n, bool probs, void *x)
 {
-	struct scores_job job = { d, a, s, q, i0, n, probs, to };
+	struct plain p = { .d = d, .a = a, .s = s, .q = q, .i0 = i0, .probs = probs, .x = x };
 
-	workers_run(d->workers, n, scores_task, &job);
+	workers_run(d->workers, n, scores_task, &p);
+}
+
+static void softmax_task(void *argument, size_t i, size_t slot)
+{
+	const struct plain *p = argument;
+	size_t end, begin = visible(p, i, &end);
+
+	(void)slot;
+	for (size_t head = 0; head < p->a->n_heads; head++) {
+		float *s = head_row(p, i, head);
+
+		hide(s, p->s->len, begin, end, 0);
+		p->d->unit->softmax(s + begin, end - begin);
+	}
+}
+
+void cpu_softmax(struct device *d, const struct attention *a, const struct segment *s, size_t i0,
+                 size_t n, void *x)
+{
+	struct plain p = { .d = d, .a = a, .s = s, .i0 = i0, .x = x };
+
+	workers_run(d->workers, n, softmax_task, &p);
+}
+
+static void mix_task(void *argument, size_t i, size_t slot)
+{
+	const struct plain *p = argument;
+	const struct attention *a = p->a;
+	const size_t width = a->head_width, rep = a->n_heads / a->n_kv_heads;
+	size_t end, begin = visible(p, i, &end);
+
+	(void)slot;
+	for (size_t head = 0; head < a->n_heads; head++) {
+		const float *s = head_row(p, i, head);
+		float *y = rows_at(p->out, p->s->row + p->i0 + i) + head * width;
+
+		for (size_t c = 0; c < width; c++)
+			y[c] = 0;
+		for (size_t j = begin; j < end; j++)
+			p->d->unit->add_scaled(y, (const float *)p->s->v + (j * a->n_kv_heads + head / rep) * width,
+			                       s[j], width);
+	}
+}
+
+void cpu_mix(struct device *d, const struct attention *a, const struct segment *s, const void *x,
+             size_t i0, size_t n, struct rows out)
+{
+	struct plain p = { .d = d, .a = a, .s = s, .out = out, .i0 = i0, .x = (float *)x };
+
+	workers_run(d->workers, n, mix_task, &p);
 }

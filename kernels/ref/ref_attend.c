@@ -114,26 +114,73 @@ static void softmax(double *s, size_t n)
 		s[i] /= sum;
 }
 
-void ref_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
-                size_t i0, size_t n, bool probs, void *to)
+/* The keys that query i0 + i of the segment sees: begin..end-1. */
+static size_t visible(const struct attention *a, const struct segment *s, size_t i, size_t *end)
 {
-	const size_t len = s->first + i0 + n, width = a->head_width,
-		     rep = a->n_heads / a->n_kv_heads;
+	*end = s->first + i + 1;
+	return first_key(a, s->first + i);
+}
+
+static void hide(double *x, size_t len, size_t begin, size_t end, double value)
+{
+	for (size_t j = 0; j < len; j++)
+		if (j < begin || j >= end)
+			x[j] = value;
+}
+
+void ref_scores(struct device *d, const struct attention *a, const struct segment *s, struct rows q,
+                size_t i0, size_t n, bool probs, void *x)
+{
+	const size_t width = a->head_width, rep = a->n_heads / a->n_kv_heads;
 
 	(void)d;
 	for (size_t i = 0; i < n; i++)
 		for (size_t head = 0; head < a->n_heads; head++) {
-			const size_t position = s->first + i0 + i, begin = first_key(a, position),
-				     end = position + 1;
+			size_t end, begin = visible(a, s, i0 + i, &end);
 			const double *row = ref_row(q, s->row + i0 + i) + head * width;
 			const double *k = (const double *)s->k + head / rep * width;
-			double *y = (double *)to + (i * a->n_heads + head) * len;
+			double *y = (double *)x + (i * a->n_heads + head) * s->len;
 
-			for (size_t j = 0; j < len; j++)
-				y[j] = probs ? 0 : -INFINITY;
+			hide(y, s->len, begin, end, probs ? 0 : -INFINITY);
 			for (size_t j = begin; j < end; j++)
 				y[j] = score(a, row, k + j * a->n_kv_heads * width);
 			if (probs)
 				softmax(y + begin, end - begin);
 		}
+}
+
+void ref_softmax(struct device *d, const struct attention *a, const struct segment *s, size_t i0,
+                 size_t n, void *x)
+{
+	(void)d;
+	for (size_t r = 0; r < n * a->n_heads; r++) {
+		size_t end, begin = visible(a, s, i0 + r / a->n_heads, &end);
+		double *y = (double *)x + r * s->len;
+
+		hide(y, s->len, begin, end, 0);
+		softmax(y + begin, end - begin);
+	}
+}
+
+void ref_mix(struct device *d, const struct attention *a, const struct segment *s, const void *x,
+             size_t i0, size_t n, struct rows out)
+{
+	const size_t width = a->head_width, rep = a->n_heads / a->n_kv_heads;
+
+	(void)d;
+	for (size_t r = 0; r < n * a->n_heads; r++) {
+		const size_t i = i0 + r / a->n_heads, head = r % a->n_heads;
+		size_t end, begin = visible(a, s, i, &end);
+		const double *p = (const double *)x + r * s->len;
+		double *y = ref_row(out, s->row + i) + head * width;
+
+		for (size_t c = 0; c < width; c++)
+			y[c] = 0;
+		for (size_t j = begin; j < end; j++) {
+			const double *v = (const double *)s->v + (j * a->n_kv_heads + head / rep) * width;
+
+			for (size_t c = 0; c < width; c++)
+				y[c] += p[j] * v[c];
+		}
+	}
 }

@@ -1,0 +1,47 @@
+/* A tile of rows on their way through the final norm and the output head. */
+#ifndef HEAD_TILE_H
+#define HEAD_TILE_H
+
+#include "layer.h"
+#include "ops.h"
+
+struct head_tile {
+	const struct ops *ops;
+	struct device *device;
+	const struct model *m;
+	const struct layer *after;
+	struct rows x, normed, logits;  /* (expert_tile, H), (expert_tile, H), (expert_tile, V); x.n: rows that were loaded */
+	struct operand operand;
+};
+
+/* after: holds final_norm and, if logits are wanted, head; borrowed, as all arguments are.  0, or -1 and e: no memory; closed
+ * in either case. */
+int head_tile_open(struct head_tile *t, const struct ops *ops, struct device *d, const struct model *m,
+                   const struct layer *after, bool logits, struct error *e) MUST_CHECK;
+void head_tile_close(struct head_tile *t);
+
+static inline void *head_tile_row(const struct head_tile *t, const struct rows *r, size_t i)
+{
+	return (char *)r->p + i * r->stride * dtype_size(t->ops->work);
+}
+
+static inline void *head_tile_normed(const struct head_tile *t, size_t i)
+{
+	return head_tile_row(t, &t->normed, i);
+}
+
+static inline void *head_tile_logits(const struct head_tile *t, size_t i)
+{
+	return head_tile_row(t, &t->logits, i);
+}
+
+/* Row i (H) of the stream; x.n stays the caller's. */
+void head_tile_load(struct head_tile *t, size_t i, const void *from, enum dtype dtype);
+
+/* Row i (V) of logits that are known already. */
+void head_tile_load_logits(struct head_tile *t, size_t i, const void *from, enum dtype dtype);
+
+/* Norm, product and soft cap of x.n rows. */
+void head_tile_run(struct head_tile *t, struct workers *w);
+
+#endif
