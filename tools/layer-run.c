@@ -196,8 +196,8 @@ static int open_device(struct run *r, struct error *e)
 	s->ops = r->backend.ops;
 	s->workers = r->backend.workers;
 	s->device = r->backend.device;
-	bool exact = s->ops->work == DTYPE_F64;
-	if (resid_dtype("--resid-dtype", arg.resid, exact ? DTYPE_F64 : r->m->dtype, &s->resid, e) < 0)
+	enum dtype usual = s->ops->work == DTYPE_F64 ? DTYPE_F64 : r->m->dtype;
+	if (resid_dtype("--resid-dtype", arg.resid, usual, &s->resid, e) < 0)
 		return -1;
 	r->staging = mem_try(checkpoint_staging_len(r->checkpoint), "staging of weights", e);
 	return r->staging ? 0 : -1;
@@ -246,18 +246,15 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
 }
 
-/* -------- the run */
-
 static int run_layers(struct run *r, struct error *e)
 {
-	struct sweep *s = &r->sweep;
 	struct sweep_times total;
 	r->first_pass = true;
-	s->from = r->from;
-	s->to = r->to;
-	r->last_pass = s->hold >= s->to - s->from;
+	r->sweep.from = r->from;
+	r->sweep.to = r->to;
+	r->last_pass = r->sweep.hold >= r->to - r->from;
 	progress_open("tokens");
-	int status = sweep_run(s, &total, e);
+	int status = sweep_run(&r->sweep, &total, e);
 	progress_close();
 	return status == 0 ? profile(r, "total", &total, e) : status;
 }
