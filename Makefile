@@ -53,6 +53,7 @@ FLAGS_x86_amx = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_components = -O3
+FLAGS_steering = -O3
 
 all: $(TOOLS:%=$(BINDIR)/%)
 

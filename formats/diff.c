@@ -78,6 +78,17 @@ bool diff_any(const struct diff_list *l)
 	return l->facts || diff_first(l);
 }
 
+char *diff_shape_hint(const struct diff_item *d)
+{
+	static const char *const words[] = { "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query_key_value" };
+	bool heads = d->site >= SITE_Q && d->site <= SITE_ATTN_CTX;
+	for (size_t i = 0; i < ARRAY_LEN(words) && d->site == SITE_NONE; i++)
+		heads |= strstr(d->name, words[i]) != NULL;
+	if (!heads || !d->shapes_differ)
+		return NULL;
+	return mem_format("%s is %s in A and %s in B: head count or head width", d->name, d->shape[0], d->shape[1]);
+}
+
 /* -------- orders */
 
 static int by_text(const char *a, const char *b)

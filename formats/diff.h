@@ -53,6 +53,9 @@ bool diff_is_different(const struct diff_item *d);
 /* Anything differs: an item, or the configs. */
 bool diff_any(const struct diff_list *l);
 
+/* For an item at the heads of attention whose shapes differ: a sentence, the caller's; else NULL. */
+char *diff_shape_hint(const struct diff_item *d);
+
 /* By the forward pass, then by name and variant. */
 void diff_order(struct diff_list *l);
 /* The first that differs, in the list's present order; NULL. */

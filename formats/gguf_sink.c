@@ -40,8 +40,8 @@ static int add(struct gguf_sink *s, const struct frame *f, int layer, struct err
 {
 	size_t width = frame_width(f), at = s->n;
 	if (layer == 0)
-		return error_set(e, "--gguf: llama.cpp reads no direction of layer 0; leave it out, as with --select "
-		                 "resid_post@1-%d", s->n ? s->control[s->n - 1].layer : 1000);
+		return error_set(e, "--gguf: llama.cpp takes no direction of layer 0; leave it out with --select "
+		                 "resid_post@1-N");
 	if (s->n && s->control[0].width != width)
 		return error_set(e, "--gguf: directions of %zu and of %zu values", s->control[0].width, width);
 	while (at && s->control[at - 1].layer >= layer)

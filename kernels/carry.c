@@ -34,7 +34,8 @@ static int add(struct carry *c, const struct segment *s, size_t row_len, struct 
 int carry_find(struct carry *c, struct segment *s, size_t row_len, struct error *e)
 {
 	size_t i = 0;
-	while (i < c->n && c->samples[i].sample != s->sample)
+	/* One that has all its rows is another sample of the same number: a data set may be there twice. */
+	while (i < c->n && (c->samples[i].sample != s->sample || c->samples[i].have == c->samples[i].len))
 		i++;
 	if (s->first != (i < c->n ? c->samples[i].have : 0))
 		return error_set(e, "rows of a sample begin at position %u, and those before it end at %u", s->first,

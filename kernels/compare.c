@@ -30,6 +30,7 @@ struct bench {
 	char raw[2][CELL * 8];          /* gathered tiles */
 	char wide[2][CELL * 8];         /* f32, or f64 */
 	char narrow[2][CELL * 8];       /* the narrower of the two types */
+	uint32_t steps[CELL];
 };
 
 struct comparer {
@@ -92,36 +93,49 @@ static int64_t key(const char *values, enum dtype type, size_t i)
 {
 	uint64_t u64;
 	uint32_t u32;
-	uint16_t u16;
 	int32_t i32;
 	switch (type) {
 	case DTYPE_F64:
 		memcpy(&u64, values + i * 8, 8);
 		return u64 >> 63 ? -(int64_t)(u64 & INT64_MAX) : (int64_t)u64;
-	case DTYPE_F32:
-		memcpy(&u32, values + i * 4, 4);
-		return u32 >> 31 ? -(int64_t)(u32 & INT32_MAX) : (int64_t)u32;
 	case DTYPE_I32:
 		memcpy(&i32, values + i * 4, 4);
 		return i32;
 	case DTYPE_U32:
 		memcpy(&u32, values + i * 4, 4);
 		return u32;
-	case DTYPE_BF16:
-	case DTYPE_F16:
-		memcpy(&u16, values + i * 2, 2);
-		return u16 >> 15 ? -(int64_t)(u16 & INT16_MAX) : (int64_t)u16;
 	case DTYPE_F8E4M3:
-		return values[i] < 0 ? -(int64_t)(values[i] & INT8_MAX) : values[i];
+		return (uint8_t)values[i] >> 7 ? -(int64_t)(values[i] & INT8_MAX) : values[i];
 	default:
 		return (uint8_t)values[i];
 	}
 }
 
-static int bucket(int64_t a, int64_t b)
+/* Four tables, so that a count needn't wait for the one before it. */
+static void count_steps(struct comparison *found, const uint32_t *steps, size_t n)
 {
-	uint64_t d = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
-	return d ? 64 - __builtin_clzll(d) : 0;
+	uint32_t count[4][33] = { { 0 } };
+	for (size_t i = 0; i < n; i++)
+		count[i % 4][steps[i] ? 32 - __builtin_clz(steps[i]) : 0]++;
+	for (int k = 0; k < 33; k++)
+		found->ulp[k] += count[0][k] + count[1][k] + count[2][k] + count[3][k];
+}
+
+/* How many numbers of the narrower type lie between a and b, of n pairs of finite values; n_same of them have equal bits. */
+static void count_ulps(const struct comparer *c, struct bench *b, struct comparison *found, const char *const keys[2],
+                       enum dtype type, size_t n, uint64_t n_same)
+{
+	found->ulp[0] -= n_same;
+	if (type == DTYPE_F32 || type == DTYPE_BF16 || type == DTYPE_F16) {
+		(type == DTYPE_F32 ? c->loops->steps_f32 : c->loops->steps_16)(b->steps, keys[0], keys[1], n);
+		count_steps(found, b->steps, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int64_t x = key(keys[0], type, i), y = key(keys[1], type, i);
+		uint64_t d = x > y ? (uint64_t)x - (uint64_t)y : (uint64_t)y - (uint64_t)x;
+		found->ulp[d ? 64 - __builtin_clzll(d) : 0]++;
+	}
 }
 
 static double value(const char *wide, bool f32, size_t i)
@@ -136,60 +150,56 @@ static double value(const char *wide, bool f32, size_t i)
 	return d;
 }
 
-static bool same_bits(const char *a, const char *b, bool f32, size_t i)
+static bool close_enough(const struct compare_rules *r, double a, double b)
 {
-	return f32 ? memcmp(a + i * 4, b + i * 4, 4) == 0 : memcmp(a + i * 8, b + i * 8, 8) == 0;
+	if (!r->tolerant)
+		return false;
+	return a == b || (isnan(a) && isnan(b)) || (isfinite(a) && isfinite(b) && fabs(a - b) <= r->atol + r->rtol * fabs(a));
 }
 
-static bool close_enough(const struct compare_rules *r, double a, double b, double difference)
+/* Keeps the largest differences of a cell.  Few cells have one that is larger than those of the cells before. */
+static void keep_places(const struct comparer *c, struct comparison *found, const struct cell *cell,
+                        const char *const wide[2], bool f32)
 {
-	return r->tolerant && (a == b || (isnan(a) && isnan(b)) || difference <= r->atol + r->rtol * fabs(a));
-}
-
-/* The elements one by one, of a cell in which something differs.  keys: the values in the narrower type. */
-static void each_element(const struct compare_rules *r, struct comparison *found, const struct cell *cell,
-                         const char *const wide[2], bool f32, const char *const keys[2], enum dtype narrow)
-{
+	size_t size = f32 ? 4 : 8;
 	for (size_t i = 0; i < cell->n; i++) {
-		if (same_bits(wide[0], wide[1], f32, i)) {
-			found->identical++;
-			continue;
-		}
 		double a = value(wide[0], f32, i), b = value(wide[1], f32, i);
-		bool finite = isfinite(a) && isfinite(b);
-		double d = finite ? fabs(a - b) : INFINITY;
-		if (finite)
-			found->ulp[bucket(key(keys[0], narrow, i), key(keys[1], narrow, i))]++;
-		bool fine = close_enough(r, a, b, d);
-		if (fine && !finite)
+		double d = isfinite(a) && isfinite(b) ? fabs(a - b) : INFINITY;
+		if (found->n_places == COMPARISON_PLACES && d < found->place[COMPARISON_PLACES - 1].difference)
 			continue;
-		found->max = d > found->max ? d : found->max;
-		if (fine)
-			continue;
-		found->outside++;
 		struct place p = { .difference = d, .a = a, .b = b,
 		                   .index = cell->first + i / cell->row * cell->pitch + i % cell->row };
-		if (comparison_wants(found, d, p.index))
+		if (comparison_wants(found, d, p.index) && memcmp(wide[0] + i * size, wide[1] + i * size, size) != 0 &&
+		    !close_enough(&c->rules, a, b))
 			comparison_place(found, &p);
 	}
 }
 
-/* Counts what isn't finite, and puts zeros in the place of pairs in which something isn't. */
-static void drop_unusual(struct comparison *found, char *const wide[2], bool f32, size_t n)
+/*
+ * Tells what isn't finite, and puts zeros (of the narrower type: equal ones) in the place of pairs in which something isn't.
+ * How many pairs.
+ */
+static size_t drop_unusual(const struct comparer *c, struct comparison *found, char *const wide[2], bool f32, size_t n,
+                           uint64_t *n_same)
 {
-	static const char zero[8];
-	size_t size = f32 ? 4 : 8;
+	size_t size = f32 ? 4 : 8, dropped = 0;
 	for (size_t i = 0; i < n; i++) {
 		double v[2] = { value(wide[0], f32, i), value(wide[1], f32, i) };
 		if (isfinite(v[0]) && isfinite(v[1]))
 			continue;
-		found->n_finite--;
+		bool same = memcmp(wide[0] + i * size, wide[1] + i * size, size) == 0;
+		bool out = !same && !close_enough(&c->rules, v[0], v[1]);
+		*n_same += same;
+		found->outside += out;
+		found->max = out ? INFINITY : found->max;
+		dropped++;
 		for (int side = 0; side < 2; side++) {
 			found->nan[side] += isnan(v[side]);
 			found->inf[side] += isinf(v[side]) != 0;
-			memcpy(wide[side] + i * size, zero, size);
+			memset(wide[side] + i * size, 0, size);
 		}
 	}
+	return dropped;
 }
 
 /* -------- cells */
@@ -201,44 +211,50 @@ static void widen(struct bench *b, const struct compare_pair *p, const struct ce
 	dtype_convert(b->wide[1], to, cell->b, p->type_b, cell->n);
 }
 
-/* The values in the narrower type: as they are, or rounded to it. */
-static enum dtype narrow_to(struct bench *b, const struct compare_pair *p, const struct cell *cell, const char *keys[2])
+/* The values in the narrower type: as they are, or rounded to it.  From the wide ones, where these have been changed. */
+static enum dtype narrow_to(struct bench *b, const struct compare_pair *p, const struct cell *cell, bool f32, bool changed,
+                            const char *keys[2])
 {
 	enum dtype narrow = precision(p->type_b) < precision(p->type_a) ? p->type_b : p->type_a;
-	keys[0] = cell->a;
-	keys[1] = cell->b;
-	if (p->type_a != narrow) {
-		dtype_convert(b->narrow[0], narrow, cell->a, p->type_a, cell->n);
-		keys[0] = b->narrow[0];
-	}
-	if (p->type_b != narrow) {
-		dtype_convert(b->narrow[1], narrow, cell->b, p->type_b, cell->n);
-		keys[1] = b->narrow[1];
+	enum dtype wide = f32 ? DTYPE_F32 : DTYPE_F64;
+	const enum dtype type[] = { p->type_a, p->type_b };
+	const char *from[] = { cell->a, cell->b };
+	for (int side = 0; side < 2; side++) {
+		keys[side] = from[side];
+		if (changed || type[side] != narrow) {
+			dtype_convert(b->narrow[side], narrow, b->wide[side], wide, cell->n);
+			keys[side] = b->narrow[side];
+		}
 	}
 	return narrow;
 }
 
-/* Equal bytes of one type need but one sum, and nothing is looked at one by one.  False: they aren't equal, or not finite. */
+/* Equal bytes of one type need but one sum, and are read once.  False: they aren't equal, or not finite. */
 static bool equal_cell(const struct comparer *c, struct bench *b, const struct compare_pair *p, const struct cell *cell,
                        struct compare_sums *s)
 {
-	if (p->type_a != p->type_b || memcmp(cell->a, cell->b, cell->n * dtype_size(p->type_a)) != 0)
+	size_t len = cell->n * dtype_size(p->type_a);
+	bool same;
+	/* Where all differs, a few bytes say so. */
+	if (p->type_a != p->type_b || memcmp(cell->a, cell->b, len < 64 ? len : 64) != 0)
 		return false;
 	switch (p->type_a) {
 	case DTYPE_F32:
-		c->loops->one_f32(cell->a, cell->n, s);
+		same = c->loops->equal_f32(cell->a, cell->b, cell->n, s);
 		break;
 	case DTYPE_BF16:
-		c->loops->one_bf16(cell->a, cell->n, s);
+		same = c->loops->equal_bf16(cell->a, cell->b, cell->n, s);
 		break;
 	case DTYPE_F64:
-		c->loops->one_f64(cell->a, cell->n, s);
+		same = c->loops->equal_f64(cell->a, cell->b, cell->n, s);
 		break;
 	default:
+		if (memcmp(cell->a, cell->b, len) != 0)
+			return false;
 		dtype_convert(b->wide[0], DTYPE_F64, cell->a, p->type_a, cell->n);
-		c->loops->one_f64(b->wide[0], cell->n, s);
+		same = c->loops->equal_f64(b->wide[0], b->wide[0], cell->n, s);
 	}
-	return isfinite(s->aa);
+	return same && isfinite(s->aa);
 }
 
 static void compare_cell(const struct comparer *c, struct bench *b, const struct compare_pair *p,
@@ -250,19 +266,30 @@ static void compare_cell(const struct comparer *c, struct bench *b, const struct
 		found->identical += cell->n;
 		return;
 	}
-	bool f32 = fits_f32(p->type_a) && fits_f32(p->type_b);
+	bool f32 = fits_f32(p->type_a) && fits_f32(p->type_b), finite = true;
+	double atol = c->rules.tolerant ? c->rules.atol : -1, rtol = c->rules.tolerant ? c->rules.rtol : 0;
 	char *const wide[2] = { b->wide[0], b->wide[1] };
 	const char *const seen[2] = { b->wide[0], b->wide[1] };
 	const char *keys[2];
+	struct compare_counts counts;
+	uint64_t n_same = 0;
+	size_t dropped = 0;
 	widen(b, p, cell, f32);
-	enum dtype narrow = narrow_to(b, p, cell, keys);
-	each_element(&c->rules, found, cell, seen, f32, keys, narrow);
-	void (*two)(const void *, const void *, size_t, struct compare_sums *) = f32 ? c->loops->two_f32 : c->loops->two_f64;
-	two(wide[0], wide[1], cell->n, s);
+	(f32 ? c->loops->two_f32 : c->loops->two_f64)(wide[0], wide[1], cell->n, atol, rtol, s, &counts);
 	if (!isfinite(s->aa) || !isfinite(s->bb)) {
-		drop_unusual(found, wide, f32, cell->n);
-		two(wide[0], wide[1], cell->n, s);
+		keep_places(c, found, cell, seen, f32);
+		dropped = drop_unusual(c, found, wide, f32, cell->n, &n_same);
+		finite = false;
+		(f32 ? c->loops->two_f32 : c->loops->two_f64)(wide[0], wide[1], cell->n, atol, rtol, s, &counts);
 	}
+	found->n_finite -= dropped;
+	found->identical += counts.same - dropped + n_same;
+	found->outside += counts.outside;
+	if (finite && counts.outside && comparison_wants(found, counts.max, cell->first))
+		keep_places(c, found, cell, seen, f32);
+	found->max = counts.max > found->max ? counts.max : found->max;
+	enum dtype narrow = narrow_to(b, p, cell, f32, !finite, keys);
+	count_ulps(c, b, found, keys, narrow, cell->n, counts.same);
 }
 
 /* The elements from first on, of n that are one after another. */
@@ -328,8 +355,19 @@ static void gather(struct bench *b, const struct compare_pair *p, size_t n_all, 
 		       n_columns * size_a);
 	for (size_t k = 0; k < n_columns; k++) {
 		const char *from = (const char *)p->b + ((column + k) * n_all + row) * size_b;
-		for (size_t r = 0; r < n_rows; r++)
-			memcpy(b->raw[1] + (r * n_columns + k) * size_b, from + r * size_b, size_b);
+		char *to = b->raw[1] + k * size_b;
+		for (size_t r = 0; r < n_rows; r++, to += n_columns * size_b, from += size_b)
+			/* Sizes that the compiler knows are moves. */
+			switch (size_b) {
+			case 2:
+				memcpy(to, from, 2);
+				break;
+			case 4:
+				memcpy(to, from, 4);
+				break;
+			default:
+				memcpy(to, from, size_b);
+			}
 	}
 }
 

@@ -20,7 +20,7 @@
 #include "error.h"
 #include "workers.h"
 
-enum { SCATTER_PANEL = 256, SCATTER_CLASSES = 2 };
+enum { SCATTER_PANEL = 384, SCATTER_CLASSES = 2 };
 
 struct scatter_kind {
 	size_t n_classes;

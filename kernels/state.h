@@ -4,7 +4,7 @@
  *     digest   u8 (8)      XXH3-64 of the arrays that follow: states are joined in its order
  *     n        f64 (C)     rows of each class
  *     sum      f64 (C, W)  their sums
- *     scatter.0, scatter.1, ...   f64: the lower triangle of S, 256 rows each, packed; or `diagonal` f64 (W)
+ *     scatter.0, scatter.1, ...   f64: the lower triangle of S, SCATTER_PANEL rows each, packed; or `diagonal` f64 (W)
  *     range    f64 (2, W)  smallest and largest values, and
  *     norm     f64 (1)     the sum of the rows' lengths; both only where they are kept
  */

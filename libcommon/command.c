@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -27,7 +28,9 @@ static int spawn_shell(pid_t *child, const char *command, int input, int output)
 	if (!r) {
 		posix_spawnattr_setsigmask(&attr, &none);
 		posix_spawnattr_setsigdefault(&attr, &pipe_signal);
-		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+		short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+		posix_spawnattr_setpgroup(&attr, 0);
+		posix_spawnattr_setflags(&attr, output >= 0 ? flags | POSIX_SPAWN_SETPGROUP : flags);
 		r = posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
 		if (!r && output >= 0)
 			r = posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
@@ -65,6 +68,22 @@ pid_t command_start(const char *command, int *to, int *from, struct error *e)
 	if (from)
 		*from = out[0];
 	return child;
+}
+
+void command_end(pid_t child)
+{
+	siginfo_t info;
+	kill(-child, SIGTERM);
+	for (int i = 0; i < 100; i++) {
+		info.si_pid = 0;
+		if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	/* Nobody reads what is left of them; a process that was reaped cannot be meant, the child still is one. */
+	kill(-child, SIGKILL);
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 int command_wait(pid_t child, const char *command, struct error *e)

@@ -11,7 +11,8 @@
 /*
  * Starts `sh -c command`.  *to receives the write end of its standard input, *from (unless from is NULL:
  * then it shares ours) the read end of its standard output.  Both are closed on exec, so that no other
- * command holds them open.  The process, or -1.
+ * command holds them open.  The process, or -1.  With `from` it leads a process group of its own, so that
+ * command_end ends what it has started, too.
  */
 pid_t command_start(const char *command, int *to, int *from, struct error *e) MUST_CHECK;
 
@@ -20,5 +21,8 @@ pid_t command_start(const char *command, int *to, int *from, struct error *e) MU
  * ends of the pipes first.
  */
 int command_wait(pid_t child, const char *command, struct error *e) MUST_CHECK;
+
+/* Ends a command that was started with `from`, and all of its process group: asked, and after a second not asked. */
+void command_end(pid_t child);
 
 #endif

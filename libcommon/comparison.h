@@ -34,7 +34,7 @@ struct comparison {
 	uint64_t nan[2], inf[2];/* in A, in B */
 	uint64_t n_finite;      /* pairs of two finite values: what the sums are over */
 	struct tally_sum aa, bb, ab, dd; /* of a a, b b, a b, (a - b)^2 */
-	double max;             /* the largest |a - b| */
+	double max;             /* the largest |a - b|; infinite where just one of two is finite */
 	uint64_t ulp[COMPARISON_ULPS];
 	uint64_t n_rows, argmax_same;   /* rows whose largest value was looked for, and stands in the same place */
 	struct place place[COMPARISON_PLACES]; /* (n_places): the largest differences, ties to the lower index */

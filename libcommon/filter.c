@@ -78,7 +78,7 @@ static void *watching(void *argument)
 		} else if (pthread_cond_timedwait(&f->changed, &f->lock, &f->deadline) == ETIMEDOUT && f->waiting) {
 			f->late = true;
 			f->waiting = false;
-			kill(f->child, SIGKILL);
+			kill(-f->child, SIGKILL);
 		}
 	}
 	pthread_mutex_unlock(&f->lock);
@@ -259,7 +259,7 @@ static int ask(struct filter *f, const struct frame *frame, void *rows, struct e
 	int status = answer ? read_answer(f, frame, answer, e) : -1;
 	expect(f, false);
 	if (status < 0 && f->child)
-		kill(f->child, SIGTERM);
+		kill(-f->child, SIGTERM);
 	pthread_mutex_lock(&f->lock);
 	while (f->sending && !f->write_failed && status == 0)
 		pthread_cond_wait(&f->changed, &f->lock);
@@ -325,6 +325,10 @@ static int filter_finish(struct filter *f, struct error *e)
 			status = error_set(e, "answered more frames than it was given");
 		}
 	}
+	/* The watch must not take the child's number for another's, so it is waited for before it is reaped. */
+	siginfo_t info;
+	while (status == 0 && waitid(P_PID, (id_t)f->child, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+		;
 	expect(f, false);
 	if (status == 0) {
 		pid_t child = f->child;
@@ -338,16 +342,15 @@ static int filter_finish(struct filter *f, struct error *e)
 
 static void filter_release(struct filter *f)
 {
-	struct error ignored;
+	/* A thread may be writing to it. */
 	if (f->child)
-		kill(f->child, SIGTERM);
+		command_end(f->child);
+	f->child = 0;
 	stop_threads(f);
 	tms_abort(f->to);
 	tms_close(f->from);
 	if (f->from_fd >= 0)
 		close(f->from_fd);
-	if (f->child)
-		(void)!command_wait(f->child, "", &ignored); /* the reason for the end is told already */
 	selection_release(&f->selection);
 	free(f->layers);
 }

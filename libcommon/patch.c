@@ -7,6 +7,7 @@
 #include "checksum.h"
 #include "io.h"
 #include "memory.h"
+#include "progress.h"
 
 struct range {                  /* start..end by step; negative numbers count from the end */
 	int64_t start, end, step;
@@ -41,6 +42,7 @@ struct entry {
 	size_t width;
 	char *rows;             /* (n, width) */
 	atomic_uchar *used;     /* (n) */
+	size_t order;           /* a later one's rows take the place of an earlier one's */
 };
 
 struct patches {
@@ -51,6 +53,7 @@ struct patches {
 	struct entry *entries;  /* sorted by hash once loaded */
 	size_t n, capacity;
 	uint64_t identity;
+	char *foreign;          /* another model that rows come from; NULL: none */
 };
 
 struct patches *patches_open(const struct model *m, const char *program)
@@ -304,7 +307,8 @@ static void add_entry(struct patches *p, const struct spec *s, const struct fram
 	struct entry *x = &p->entries[p->n++];
 	*x = (struct entry){ .spec = s, .site = s->site, .layer = layer, .hash = checksum(sample->id.p, sample->id.len),
 	                     .id = mem_slice(sample->id.p, sample->id.len), .id_len = sample->id.len,
-	                     .variant = f->variant, .first = first, .n = n, .dtype = f->dtype, .width = width };
+	                     .variant = f->variant, .first = first, .n = n, .dtype = f->dtype, .width = width,
+	                     .order = (size_t)(s - p->specs) };
 	x->rows = mem_slice(rows, len);
 	x->used = mem_zero(n, sizeof *x->used);
 }
@@ -348,12 +352,26 @@ static int take_frame(struct patches *p, struct spec *s, const struct frame *f, 
 	return 0;
 }
 
+/* Rows of another model are no error: a base model's, say, in one that was trained further. */
+static void check_model(struct patches *p, const struct tms_reader *r)
+{
+	const struct tms_header *h = tms_header(r);
+	if (!h->fingerprint || strcmp(h->fingerprint, p->m->fingerprint) == 0)
+		return;
+	progress_warn("%s: comes from another model: %s (%s), and -m is %s (%s); its rows are taken as they are", tms_name(r),
+	              h->model ? h->model : "unnamed", h->fingerprint, p->m->name, p->m->fingerprint);
+	free(p->foreign);
+	p->foreign = mem_string(h->fingerprint);
+}
+
 static int load_file(struct patches *p, size_t first, struct error *e)
 {
 	const char *file = p->specs[first].file;
 	struct tms_reader *r = tms_open(file, e);
 	struct frame *f;
 	int more = r ? 1 : -1;
+	if (r)
+		check_model(p, r);
 	while (more > 0 && (more = tms_next(r, &f, e)) > 0) {
 		for (size_t i = first; i < p->n_specs && more > 0; i++)
 			if (strcmp(p->specs[i].file, file) == 0 && take_frame(p, &p->specs[i], f, e) < 0)
@@ -371,7 +389,9 @@ static int load_file(struct patches *p, size_t first, struct error *e)
 static int by_hash(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
-	return (x->hash > y->hash) - (x->hash < y->hash);
+	if (x->hash != y->hash)
+		return x->hash > y->hash ? 1 : -1;
+	return (x->order > y->order) - (x->order < y->order);
 }
 
 int patches_load(struct patches *p, struct error *e)
@@ -393,7 +413,8 @@ int patches_load(struct patches *p, struct error *e)
 
 char *patches_identity(const struct patches *p)
 {
-	return mem_format("%016llx", (unsigned long long)p->identity);
+	return mem_format("%016llx%s%s", (unsigned long long)p->identity, p->foreign ? " of another model, " : "",
+	                  p->foreign ? p->foreign : "");
 }
 
 /* -------- the run */
@@ -503,5 +524,6 @@ void patches_close(struct patches *p)
 	}
 	free(p->specs);
 	free(p->entries);
+	free(p->foreign);
 	free(p);
 }

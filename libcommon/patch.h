@@ -33,12 +33,13 @@ bool patches_any(const struct patches *p);
 void patches_wanted(const struct patches *p, int layer, bool wanted[SITE_COUNT]);
 int patches_last_layer(const struct patches *p);
 
-/* The streams' checksums in the order of the patches, for the history: as text, freed by the caller. */
+/* The streams' checksums in the order of the patches, and the model that they come from if it is another one, for the history:
+ * as text, freed by the caller. */
 char *patches_identity(const struct patches *p);
 
 /*
  * Rows of consecutive positions of one sample, first.. (n of them), `width` elements of type `work` each, row r at r * stride
- * elements: those that a patch names are replaced.  Any thread.
+ * elements: those that a patch names are replaced, by the last patch that names them.  Any thread.
  */
 void patches_apply(struct patches *p, enum site site, int layer, const struct sample *s, int variant, uint32_t first,
                    size_t n, void *rows, size_t width, size_t stride, enum dtype work);

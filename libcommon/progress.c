@@ -16,7 +16,8 @@ enum how { OFF, LINE, JSON };
 struct state {
 	enum how how;
 	const char *unit;
-	double start, last;
+	double start, last;             /* of the run; when something was shown */
+	double step_start, told;        /* the last call of the step before it; the last call */
 	bool on_screen;
 	char step_name[64];
 	uint64_t step, steps, done, total;
@@ -36,6 +37,7 @@ void progress_open(const char *unit)
 	pthread_mutex_lock(&lock);
 	now = (struct state){ .unit = unit, .start = seconds() };
 	now.last = now.start + 0.9;
+	now.step_start = now.told = now.start;
 	if (!strcmp(common.progress, "json"))
 		now.how = JSON;
 	else if (!strcmp(common.progress, "auto") && !common.quiet && isatty(STDERR_FILENO))
@@ -59,9 +61,10 @@ static void print_time(char text[32], double s)
 		snprintf(text, 32, "%lu:%02lu:%02lu", n / 3600, n / 60 % 60, n % 60);
 }
 
-static void print_line(double spent)
+static void print_line(void)
 {
 	char line[512], left[32] = "";
+	double spent = now.told - now.step_start;
 	double rate = spent > 0 ? (double)now.done / spent : 0;
 	int n = snprintf(line, sizeof line, "%s:", tool.name);
 	if (now.steps)
@@ -99,18 +102,20 @@ void progress_tell(const char *step_name, uint64_t step, uint64_t steps, uint64_
 	if (now.how == OFF)
 		return;
 	pthread_mutex_lock(&lock);
+	if (step != now.step)
+		now.step_start = now.told;
 	snprintf(now.step_name, sizeof now.step_name, "%s", step_name ? step_name : "");
 	now.step = step;
 	now.steps = steps;
 	now.done = done;
 	now.total = total;
-	double t = seconds();
-	if (t - now.last >= 0.1) {
-		now.last = t;
+	now.told = seconds();
+	if (now.told - now.last >= 0.1) {
+		now.last = now.told;
 		if (now.how == JSON)
-			print_json(t - now.start);
+			print_json(now.told - now.start);
 		else
-			print_line(t - now.start);
+			print_line();
 	}
 	pthread_mutex_unlock(&lock);
 }

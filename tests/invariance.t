@@ -68,6 +68,11 @@ do
 	ok "$name: another order: rows" same_rows base.tms other.tms
 	ok "$name: another order: taps" same_rows base.taps other.taps
 
+	tcat -o eight.tms in.tms in.tms in.tms in.tms in.tms in.tms in.tms in.tms
+	tcat -o eight.base base.tms base.tms base.tms base.tms base.tms base.tms base.tms base.tms
+	ok "$name: a data set over and over" layer-run -m "$model" -o other.tms eight.tms
+	ok "$name: a data set over and over: rows" same_rows eight.base other.tms
+
 	tcat --split 3 -o 'shard-%d.tms' in.tms
 	for i in 0 1 2
 	do

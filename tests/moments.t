@@ -12,7 +12,7 @@ from stats import *
 
 rng = np.random.default_rng(5)
 places = {}
-for layer, width in ((0, 3), (1, 300), (None, 7)):
+for layer, width in ((0, 3), (1, 900), (None, 7)):
     x = rng.standard_normal((2500, width)) * np.geomspace(1, 1e3, width) + 100
     places["final_norm" if layer is None else "mlp_out", layer, None] = x.astype("f4")
 write("in.tms", places)
@@ -62,11 +62,11 @@ for dtype in ("bf16", "f16", "f64"):
 lines = [json.loads(l) for l in run("moments", "--json", "in.tms").stdout.splitlines()]
 x = places["mlp_out", 1, None].astype(np.longdouble)
 one = lines[1]
-ok(len(lines) == 3 and (one["site"], one["layer"], one["rows"], one["width"]) == ("mlp_out", 1, 2500, 300) and
+ok(len(lines) == 3 and (one["site"], one["layer"], one["rows"], one["width"]) == ("mlp_out", 1, 2500, 900) and
    abs(one["variance"] / x.var(0, ddof=1).sum() - 1) < 1e-13 and one["min"] == x.min() and one["max"] == x.max() and
    abs(one["mean_norm"] / np.sqrt((x.mean(0) ** 2).sum()) - 1) < 1e-13 and "layer" not in lines[2], "--json", lines)
 table = [l.split("\t") for l in run("moments", "--tsv", "in.tms").stdout.decode().splitlines()]
-ok(table[0][:5] == ["site", "layer", "variant", "rows", "width"] and table[2][:5] == ["mlp_out", "1", "", "2500", "300"] and
+ok(table[0][:5] == ["site", "layer", "variant", "rows", "width"] and table[2][:5] == ["mlp_out", "1", "", "2500", "900"] and
    [float(v) for v in table[2][5:]] == [one[k] for k in table[0][5:]], "--tsv", table)
 write("same.tms", {("q", 0, None): np.full((300, 4), 0.1, "f4")})
 v = vectors(run("moments", "same.tms").stdout)

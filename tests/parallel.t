@@ -19,11 +19,11 @@ same()
 
 ok "a shard's work is whole or absent" sh -c '! "$1/shard.sh" "$2" cut.done "cat; exit 1" <"$2" && test ! -e cut.done' \
 	- "$P" tokens.tms
-"$P/shard.sh" tokens.tms first.done 'echo $CUDA_VISIBLE_DEVICES; sleep 1' 2>/dev/null &
-DEVICES=2 "$P/shard.sh" tokens.tms held.done 'touch held; while test ! -e release; do sleep 0.1; done' &
-while test ! -e held
+DEVICES=2 "$P/shard.sh" tokens.tms held.done 'touch held; for try in $(seq 100); do test -e release || sleep 0.1; done' &
+for try in 1 2 3 4 5 6 7 8 9 10
 do
-	sleep 0.1
+	test ! -e held || break
+	sleep 0.2
 done
 if command -v flock >/dev/null
 then

@@ -115,6 +115,58 @@ steer --vector v.npy --alpha 2 --positions last cut.tms | tcat --tsv | sort >a
 steer --vector v.npy --alpha 2 --positions last mid.tms | tcat --tsv | sort >b
 ok "the last position is that of the sample" cmp a b
 
+# Directions on their way to other programs and back.
+tcat --select resid_post@1-5 mood.tms >some.tms
+ok "directions as a control vector" tcat --gguf mood.gguf some.tms
+ok "directions as safetensors" tcat --safetensors mood.safetensors some.tms
+steer --vector mood.tms --alpha 2 mid.tms | tcat --tsv >a
+for file in mood.gguf mood.safetensors
+do
+	steer --vector $file --alpha 2 mid.tms | tcat --tsv >b
+	ok "$file says the same" cmp a b
+done
+says "a control vector has no layer 0" 2 "no direction of layer 0" tcat --gguf never.gguf mood.tms
+says "what has no direction is no control vector" 2 "has no direction" tcat --gguf never.gguf mid.tms
+ok "nothing is left of either" test ! -e never.gguf
+
+# What diffmean and pca write.
+embed -m "$m" tokens.tms | layer-run -m "$m" -n --tap resid_post/last=acts.tms
+diffmean --pos happy --neg sad -o happy.tms acts.tms
+pca -k 2 -o pca.tms acts.tms
+ok "diffmean's direction" steer --vector happy.tms --alpha 2 -o added.tms mid.tms
+ok "pca's components" steer --vector pca.tms --mode ablate -o ablated.tms mid.tms
+ok "are those of the layer before" "$PYTHON" - <<'END'
+import numpy as np
+from onelayer_tms import Reader
+
+
+def named(file, name):
+    return {f.layer: f.rows[0] for f in Reader(file) if f.name == name}
+
+
+def check(file, want):
+    got = np.concatenate([f.f32() for f in Reader(file)])
+    assert (np.abs(got - want) <= np.abs(want) * 2.0 ** -8 + 1e-12).all(), file
+
+
+x = np.concatenate([f.f32() for f in Reader("mid.tms")]).astype("f8")
+check("added.tms", x + 2 * named("happy.tms", "direction")[2])
+c = named("pca.tms", "components_")[2].astype("f8")
+assert c.shape == (2, 128)
+check("ablated.tms", x - x @ c.T @ c)
+END
+
+# Variants in shards.
+tcat --split 3 -o 'shard-%d.tms' many.tms
+for i in 0 1 2
+do
+	layer-run -m "$m" -o "done-$i.tms" "shard-$i.tms"
+done
+ok "shards of variants merge" tcat --merge -o merged.tms done-0.tms done-1.tms done-2.tms
+tcat --tsv merged.tms | sort >a
+tcat --tsv many.resid | sort >b
+ok "into the same rows" cmp a b
+
 says "no layer fits" 2 "has no vector for resid_pre of layer 3; it has resid_post of layer 0, resid_post of layer 1" \
 	steer --vector few.tms --alpha 1 mid.tms
 says "a vector alone is taken elsewhere, with a warning" 0 "it is used at resid_pre of layer 3" \

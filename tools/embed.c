@@ -221,6 +221,10 @@ static int run(char **files, int n_files, struct error *e)
 		return -1;
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose embedding?");
+	if (arg.no_output && !arg.taps.n)
+		return error_set(e, "-n writes no stream, and there is no --tap: nothing would come out");
+	if (arg.variants > VARIANTS_LIMIT)
+		return error_set(e, "--variants %ju: at most %d variants are made", (uintmax_t)arg.variants, VARIANTS_LIMIT);
 	r.checkpoint = checkpoint_open(common.model, e);
 	if (!r.checkpoint)
 		return -1;

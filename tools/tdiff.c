@@ -38,17 +38,6 @@ struct work {
 	struct diff_list list;
 };
 
-static char *shape_hint(const struct diff_item *d)
-{
-	static const char *const words[] = { "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query_key_value" };
-	bool heads = d->site >= SITE_Q && d->site <= SITE_ATTN_CTX;
-	for (size_t i = 0; i < ARRAY_LEN(words) && d->site == SITE_NONE; i++)
-		heads |= strstr(d->name, words[i]) != NULL;
-	if (!heads || !d->shapes_differ)
-		return NULL;
-	return mem_format("%s is %s in A and %s in B: head count or head width", d->name, d->shape[0], d->shape[1]);
-}
-
 /* -------- tensors in files */
 
 struct two {
@@ -154,7 +143,7 @@ static void tensor_hint(struct work *w, const struct two *two, size_t n)
 	const struct diff_item *first = diff_first(&w->list);
 	if (!first)
 		return;
-	w->list.hint = shape_hint(first);
+	w->list.hint = diff_shape_hint(first);
 	for (size_t i = 0; i < n && !w->list.hint; i++) {
 		const struct listed *a = two[i].a;
 		size_t width = a->n_dims > 1 && a->n ? (size_t)a->dim[a->n_dims - 1] : (size_t)a->n;
@@ -233,7 +222,7 @@ static int diff_streams(struct work *w, struct error *e)
 	diff_order(&w->list);
 	const struct diff_item *first = diff_first(&w->list);
 	if (first)
-		w->list.hint = shape_hint(first);
+		w->list.hint = diff_shape_hint(first);
 	if (first && first == kept.item && !w->list.hint)
 		w->list.hint = hint_of_rows(first->site, &kept.rows);
 	hint_rows_release(&kept.rows);
@@ -261,11 +250,10 @@ static int report(struct diff_list *l, struct error *e)
 {
 	const struct diff_item *at = diff_first(l);
 	struct diff_item first = { 0 };
-	if (at) {
-		/* Its place: joined layers don't have it any more. */
+	/* Joined layers don't have its place any more. */
+	if (at)
 		first = (struct diff_item){ .site = at->site, .layer = at->layer, .rows = at->rows, .name = mem_string(at->name),
 			                    .variant = mem_string(at->variant) };
-	}
 	if (arg.sites)
 		diff_join_layers(l);
 	enum diff_format format = arg.json ? DIFF_JSON : arg.tsv ? DIFF_TSV : DIFF_TEXT;

@@ -7,6 +7,8 @@
 enum { LANES = 8 };
 typedef double vec_f64 __attribute__((vector_size(8 * LANES)));
 typedef float vec_f32 __attribute__((vector_size(4 * LANES)));
+typedef int64_t vec_i64 __attribute__((vector_size(8 * LANES)));
+typedef int32_t vec_i32 __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vec_u32 __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vec_u16 __attribute__((vector_size(2 * LANES)));
 

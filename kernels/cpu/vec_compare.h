@@ -1,81 +1,136 @@
 /* Included once for each vector unit, with TARGET (an attribute) and NAME(x). */
 
-static inline TARGET void NAME(fold)(const vec_f64 *v, double *sum)
+static inline TARGET double NAME(fold)(const vec_f64 *v)
 {
 	double lane[LANES];
 	memcpy(lane, v, sizeof lane);
-	*sum = ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+	return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
-/* LANES values from i on as doubles; zeros behind the end. */
-#define LOAD(to, p, i, n, type, widen) \
+static inline TARGET uint64_t NAME(total)(const vec_i64 *v)
+{
+	int64_t lane[LANES], sum = 0;
+	memcpy(lane, v, sizeof lane);
+	for (int i = 0; i < LANES; i++)
+		sum += lane[i];
+	return (uint64_t)sum;
+}
+
+/* LANES values from i on; zeros behind the end. */
+#define LOAD(to, p, i, n) \
 	do { \
-		char tail_[LANES * sizeof(double)]; \
-		const char *at_ = (const char *)(p) + (i) * (sizeof(type) / LANES); \
+		char tail_[sizeof(to)]; \
+		const char *at_ = (const char *)(p) + (i) * (sizeof(to) / LANES); \
 		if ((n) - (i) < LANES) { \
 			memset(tail_, 0, sizeof tail_); \
-			memcpy(tail_, at_, ((n) - (i)) * (sizeof(type) / LANES)); \
+			memcpy(tail_, at_, ((n) - (i)) * (sizeof(to) / LANES)); \
 			at_ = tail_; \
 		} \
-		type v_; \
-		memcpy(&v_, at_, sizeof v_); \
-		(to) = __builtin_convertvector(widen(v_), vec_f64); \
+		memcpy(&(to), at_, sizeof(to)); \
 	} while (0)
-#define AS_IT_IS(v) (v)
-#define UPPER_HALF(v) (vec_f32)(__builtin_convertvector(v, vec_u32) << 16)
-#define LOAD_F32(to, p, i, n) LOAD(to, p, i, n, vec_f32, AS_IT_IS)
-#define LOAD_BF16(to, p, i, n) LOAD(to, p, i, n, vec_u16, UPPER_HALF)
-#define LOAD_F64(to, p, i, n) LOAD(to, p, i, n, vec_f64, AS_IT_IS)
+#define AS_IT_IS(v) __builtin_convertvector(v, vec_f64)
+#define UPPER_HALF(v) __builtin_convertvector((vec_f32)(__builtin_convertvector(v, vec_u32) << 16), vec_f64)
 
-#define ONE(name, TAKE) \
-	static TARGET void NAME(name)(const void *a, size_t n, struct compare_sums *s) \
+/* type: as stored; bits: whole numbers of the same size. */
+#define EQUAL(name, type, bits, WIDEN) \
+	static TARGET bool NAME(name)(const void *a, const void *b, size_t n, struct compare_sums *s) \
 	{ \
-		vec_f64 aa = { 0 }; \
-		for (size_t i = 0; i < n; i += LANES) { \
-			vec_f64 x; \
-			TAKE(x, a, i, n); \
-			aa += x * x; \
+		vec_f64 sum[2] = { { 0 }, { 0 } }; \
+		bits other = { 0 }; \
+		size_t i = 0; \
+		for (; i + 2 * LANES <= n; i += 2 * LANES) { \
+			type x[2], y[2]; \
+			memcpy(x, (const char *)a + i * (sizeof(type) / LANES), sizeof x); \
+			memcpy(y, (const char *)b + i * (sizeof(type) / LANES), sizeof y); \
+			other |= ((bits)x[0] ^ (bits)y[0]) | ((bits)x[1] ^ (bits)y[1]); \
+			vec_f64 v = WIDEN(x[0]), w = WIDEN(x[1]); \
+			sum[0] += v * v; \
+			sum[1] += w * w; \
 		} \
-		NAME(fold)(&aa, &s->aa); \
-		s->bb = s->ab = s->aa; \
+		for (; i < n; i += LANES) { \
+			type x, y; \
+			LOAD(x, a, i, n); \
+			LOAD(y, b, i, n); \
+			other |= (bits)x ^ (bits)y; \
+			vec_f64 v = WIDEN(x); \
+			sum[0] += v * v; \
+		} \
+		static const bits none; \
+		s->aa = s->bb = s->ab = NAME(fold)(&sum[0]) + NAME(fold)(&sum[1]); \
 		s->dd = 0; \
+		return memcmp(&other, &none, sizeof other) == 0; \
 	}
-ONE(one_f32, LOAD_F32)
-ONE(one_bf16, LOAD_BF16)
-ONE(one_f64, LOAD_F64)
+EQUAL(equal_f32, vec_f32, vec_u32, AS_IT_IS)
+EQUAL(equal_bf16, vec_u16, vec_u16, UPPER_HALF)
+EQUAL(equal_f64, vec_f64, vec_i64, AS_IT_IS)
 
-#define TWO(name, TAKE) \
-	static TARGET void NAME(name)(const void *a, const void *b, size_t n, struct compare_sums *s) \
+#define TWO(name, type) \
+	static TARGET void NAME(name)(const void *a, const void *b, size_t n, double atol, double rtol, \
+	                              struct compare_sums *s, struct compare_counts *c) \
 	{ \
-		vec_f64 aa = { 0 }, bb = { 0 }, ab = { 0 }, dd = { 0 }; \
+		const vec_i64 magnitude = (vec_i64){ 0 } + INT64_MAX; \
+		vec_f64 aa = { 0 }, bb = { 0 }, ab = { 0 }, dd = { 0 }, max = { 0 }; \
+		vec_i64 same = { 0 }, outside = { 0 }; \
 		for (size_t i = 0; i < n; i += LANES) { \
-			vec_f64 x, y; \
-			TAKE(x, a, i, n); \
-			TAKE(y, b, i, n); \
+			type stored; \
+			LOAD(stored, a, i, n); \
+			const vec_f64 x = AS_IT_IS(stored); \
+			LOAD(stored, b, i, n); \
+			const vec_f64 y = AS_IT_IS(stored), d = x - y; \
+			const vec_f64 away = (vec_f64)((vec_i64)d & magnitude), size = (vec_f64)((vec_i64)x & magnitude); \
+			const vec_i64 more = (vec_i64)(away > max), equal = (vec_i64)((vec_i64)x == (vec_i64)y); \
 			aa += x * x; \
 			bb += y * y; \
 			ab += x * y; \
-			dd += (x - y) * (x - y); \
+			dd += d * d; \
+			max = (vec_f64)(((vec_i64)away & more) | ((vec_i64)max & ~more)); \
+			/* A mask is -1. */ \
+			same -= equal; \
+			outside -= ~equal & (vec_i64)(away > atol + rtol * size); \
 		} \
-		NAME(fold)(&aa, &s->aa); \
-		NAME(fold)(&bb, &s->bb); \
-		NAME(fold)(&ab, &s->ab); \
-		NAME(fold)(&dd, &s->dd); \
+		*s = (struct compare_sums){ NAME(fold)(&aa), NAME(fold)(&bb), NAME(fold)(&ab), NAME(fold)(&dd) }; \
+		double lane[LANES]; \
+		memcpy(lane, &max, sizeof lane); \
+		c->max = 0; \
+		for (int k = 0; k < LANES; k++) \
+			c->max = lane[k] > c->max ? lane[k] : c->max; \
+		/* Behind the end are zeros, which are the same. */ \
+		c->same = NAME(total)(&same) - (n + LANES - 1) / LANES * LANES + n; \
+		c->outside = NAME(total)(&outside); \
 	}
-TWO(two_f32, LOAD_F32)
-TWO(two_f64, LOAD_F64)
+TWO(two_f32, vec_f32)
+TWO(two_f64, vec_f64)
+
+/* Sign and magnitude to numbers in order; then how far apart they are. */
+#define IN_ORDER(v, bits) ((vec_i32)((v) & ((1u << (bits)) - 1)) ^ -(vec_i32)((v) >> (bits))) + (vec_i32)((v) >> (bits))
+
+#define STEPS(name, type, bits) \
+	static TARGET void NAME(name)(uint32_t *to, const void *a, const void *b, size_t n) \
+	{ \
+		for (size_t i = 0; i < n; i += LANES) { \
+			type stored; \
+			LOAD(stored, a, i, n); \
+			const vec_u32 u = __builtin_convertvector(stored, vec_u32); \
+			LOAD(stored, b, i, n); \
+			const vec_u32 w = __builtin_convertvector(stored, vec_u32); \
+			const vec_i32 x = IN_ORDER(u, bits), y = IN_ORDER(w, bits), less = (vec_i32)(x < y); \
+			const vec_u32 d = (((vec_u32)x - (vec_u32)y) ^ (vec_u32)less) - (vec_u32)less; \
+			memcpy(to + i, &d, n - i < LANES ? (n - i) * sizeof *to : sizeof d); \
+		} \
+	}
+STEPS(steps_16, vec_u16, 15)
+STEPS(steps_f32, vec_u32, 31)
 
 static const struct compare_loops NAME(loops) = {
-	NAME(one_f32), NAME(one_bf16), NAME(one_f64), NAME(two_f32), NAME(two_f64)
+	NAME(equal_f32), NAME(equal_bf16), NAME(equal_f64), NAME(two_f32), NAME(two_f64), NAME(steps_16), NAME(steps_f32)
 };
 
 #undef LOAD
 #undef AS_IT_IS
 #undef UPPER_HALF
-#undef LOAD_F32
-#undef LOAD_BF16
-#undef LOAD_F64
-#undef ONE
+#undef EQUAL
 #undef TWO
+#undef IN_ORDER
+#undef STEPS
 #undef TARGET
 #undef NAME
