@@ -374,30 +374,27 @@ static int match_group(struct row_match *r, struct group *g, struct error *e)
 
 /* -------- reading */
 
-static void count_left(struct row_match *r, struct group *g, int side)
+static int pass_over_all(struct row_match *r, struct group *g, int side, struct error *e)
 {
-	while (g->first[side]) {
-		struct held *h = g->first[side];
-		g->item->only[side] += rows_of(h) - h->taken;
-		next_sample(r, g, side);
-	}
+	while (head(r, g, side))
+		if (pass_over(r, g, side, e) < 0)
+			return -1;
+	return 0;
 }
 
-/* Too much waits for the other side: most of all the rows of a site that it doesn't have. */
-static void overflow(struct row_match *r, int side)
+/* Too much waits for the other side: most of all the rows of a site that it doesn't have, and these go first. */
+static int overflow(struct row_match *r, int side, struct error *e)
 {
-	for (size_t i = 0; i < r->n_groups && r->side[side].held_len > HELD_LIMIT / 2; i++) {
-		struct group *g = r->group[i];
-		if (!g->first[side] || g->n_rows)
-			continue;
-		g->overflowed[side] = true;
-		count_left(r, g, side);
-	}
-	/* What is held of sites that both have comes after those that the other has none of. */
-	for (size_t i = 0; i < r->n_groups && r->side[side].held_len > HELD_LIMIT / 2; i++) {
-		r->group[i]->overflowed[side] |= r->group[i]->first[side] != NULL;
-		count_left(r, r->group[i], side);
-	}
+	for (int round = 0; round < 2; round++)
+		for (size_t i = 0; i < r->n_groups && r->side[side].held_len > HELD_LIMIT / 2; i++) {
+			struct group *g = r->group[i];
+			if (!g->first[side] || (!round && g->n_rows))
+				continue;
+			g->overflowed[side] = true;
+			if (pass_over_all(r, g, side, e) < 0)
+				return -1;
+		}
+	return 0;
 }
 
 static int take_frame(struct row_match *r, int side, struct error *e)
@@ -422,11 +419,9 @@ static int take_frame(struct row_match *r, int side, struct error *e)
 		                 HELD_LIMIT >> 20, tms_name(r->side[!side].reader));
 	if (match_group(r, g, e) < 0)
 		return -1;
-	if (g->overflowed[side])
-		count_left(r, g, side);
-	if (s->held_len > HELD_LIMIT)
-		overflow(r, side);
-	return 0;
+	if (g->overflowed[side] && pass_over_all(r, g, side, e) < 0)
+		return -1;
+	return s->held_len > HELD_LIMIT ? overflow(r, side, e) : 0;
 }
 
 static void read_side(void *argument, size_t i, size_t slot)
@@ -459,9 +454,9 @@ int row_match_next(struct row_match *r, const struct matched **m, size_t *n, str
 	*n = r->n_matched;
 	if (!r->side[0].ended || !r->side[1].ended || r->n_matched)
 		return 1;
-	for (size_t i = 0; i < r->n_groups; i++) {
-		count_left(r, r->group[i], 0);
-		count_left(r, r->group[i], 1);
-	}
+	for (size_t i = 0; i < r->n_groups; i++)
+		for (int side = 0; side < 2; side++)
+			if (pass_over_all(r, r->group[i], side, e) < 0)
+				return -1;
 	return 0;
 }

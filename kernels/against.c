@@ -61,8 +61,10 @@ static void computed(void *context, size_t n)
 {
 	struct against *a = context;
 	a->tile.x.n = n;
-	if (!reference_logits(a->reference))
-		head_tile_run(&a->tile, a->workers);
+	if (reference_logits(a->reference))
+		return;
+	head_tile_norm(&a->tile);
+	head_tile_product(&a->tile, a->workers);
 }
 
 static void reduce(void *context, size_t i, const struct head_row *row, const void *logits)

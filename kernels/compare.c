@@ -271,7 +271,7 @@ static void compare_cell(const struct comparer *c, struct bench *b, const struct
 	char *const wide[2] = { b->wide[0], b->wide[1] };
 	const char *const seen[2] = { b->wide[0], b->wide[1] };
 	const char *keys[2];
-	struct compare_counts counts;
+	struct compare_counts counts = { 0 };
 	uint64_t n_same = 0;
 	size_t dropped = 0;
 	widen(b, p, cell, f32);

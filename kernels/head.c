@@ -57,13 +57,33 @@ static void reduce_row(void *argument, size_t i, size_t slot)
 	h->reader->reduce(h->reader->context, i, &h->row[i], head_tile_logits(&h->t, i));
 }
 
-static void compute(struct head *h)
+static int change(struct head *h, enum site site, struct rows rows, struct error *e)
 {
-	head_tile_run(&h->t, h->workers);
+	const struct head_reader *r = h->reader;
+	for (size_t from = 0, n; r->change && rows.p && from < rows.n; from += n) {
+		for (n = 1; from + n < rows.n && h->row[from + n].frame == h->row[from].frame &&
+		            h->frame_row[from + n] == h->frame_row[from] + n; n++)
+			;
+		if (r->change(r->context, site, h->row[from].frame, h->frame_row[from], n, head_tile_row(&h->t, &rows, from),
+		              rows.width, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int compute(struct head *h, struct error *e)
+{
+	head_tile_norm(&h->t);
+	if (change(h, SITE_FINAL_NORM, h->t.normed, e) < 0)
+		return -1;
+	head_tile_product(&h->t, h->workers);
+	if (change(h, SITE_LOGITS, h->t.logits, e) < 0)
+		return -1;
 	if (h->reader->computed)
 		h->reader->computed(h->reader->context, h->t.x.n);
 	if (h->t.logits.p)
 		workers_run(h->workers, h->t.x.n, reduce_row, h);
+	return 0;
 }
 
 /* -------- in the order in which it came */
@@ -147,8 +167,8 @@ static void forget(struct head *h)
 static int flush(struct head *h, bool last_is_whole, struct error *e)
 {
 	int status = 0;
-	if (h->t.x.n)
-		compute(h);
+	if (h->t.x.n && compute(h, e) < 0)
+		return -1;
 	h->taken = 0;
 	while (h->first && status == 0) {
 		bool all = h->first->next || last_is_whole;

@@ -11,6 +11,7 @@
 #include "frame.h"
 #include "layer.h"
 #include "ops.h"
+#include "site.h"
 
 /* A row that is wanted, from head_add until it has been read. */
 struct head_row {
@@ -36,6 +37,12 @@ struct head_reader {
 	 */
 	int (*pass)(void *context, const struct frame *f, size_t first, size_t n, const void *normed, const void *logits,
 	            struct error *e);
+	/*
+	 * Changes rows first..first+n-1 of the frame, (n, width), at final_norm and then at logits, in place, before anybody reads
+	 * them.  Runs of neighbouring rows that were wanted, in their order.  NULL: nothing is changed.
+	 */
+	int (*change)(void *context, enum site site, const struct frame *f, size_t first, size_t n, void *rows, size_t width,
+	              struct error *e);
 	/* All rows that this frame has of the sample have been taken. */
 	int (*sample_end)(void *context, const struct frame *f, const struct sample *s, struct error *e);
 	/*

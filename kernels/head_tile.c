@@ -61,10 +61,14 @@ static void softcap_row(void *argument, size_t i, size_t slot)
 	t->ops->softcap(t->device, row, t->m->logits_softcap);
 }
 
-void head_tile_run(struct head_tile *t, struct workers *w)
+void head_tile_norm(struct head_tile *t)
 {
 	t->normed.n = t->logits.n = t->operand.n = t->x.n;
 	t->ops->norm(t->device, t->m, &t->after->final_norm, t->m->width, t->x, t->normed, (struct operand){ 0 });
+}
+
+void head_tile_product(struct head_tile *t, struct workers *w)
+{
 	if (!t->logits.p)
 		return;
 	t->ops->pack(t->device, t->operand, t->normed);

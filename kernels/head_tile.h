@@ -41,7 +41,8 @@ void head_tile_load(struct head_tile *t, size_t i, const void *from, enum dtype 
 /* Row i (V) of logits that are known already. */
 void head_tile_load_logits(struct head_tile *t, size_t i, const void *from, enum dtype dtype);
 
-/* Norm, product and soft cap of x.n rows. */
-void head_tile_run(struct head_tile *t, struct workers *w);
+/* x.n rows through the norm, and then, if logits are wanted, through the product and the soft cap. */
+void head_tile_norm(struct head_tile *t);
+void head_tile_product(struct head_tile *t, struct workers *w);
 
 #endif

@@ -193,29 +193,41 @@ static double fit_cap(const double *from, const double *to, size_t n, double c, 
 	return cap;
 }
 
-static char *cap_hint(const struct hint_rows *h, double difference)
+/* So many values show a curve. */
+static size_t cap_values(const struct hint_rows *h)
 {
-	size_t n = h->n * h->width, at = 0;
-	double rest;
-	double cap = fit_cap(h->a, h->b, n, 0, &rest);
-	if (cap > 0 && explains(rest, difference))
-		return mem_format("B is %.4g tanh(A / %.4g): a soft cap that A doesn't have", cap, cap);
-	cap = fit_cap(h->b, h->a, n, 0, &rest);
-	if (cap > 0 && explains(rest, difference))
-		return mem_format("A is %.4g tanh(B / %.4g): a soft cap that B doesn't have", cap, cap);
-	/* Both capped: A's cap is somewhere above its largest value. */
-	double most = largest(h->a, n, &at), best = INFINITY, best_a = 0, best_b = 0;
+	return h->n * h->width < 16384 ? h->n * h->width : 16384;
+}
+
+/* Both capped: A's cap is somewhere above its largest value.  What the best pair of caps leaves. */
+static double fit_both(const struct hint_rows *h, double *cap_a, double *cap_b)
+{
+	size_t n = cap_values(h), at = 0;
+	double most = largest(h->a, n, &at), best = INFINITY;
 	for (double above = 1e-4; above < 100; above *= 1.1) {
-		double c = most * (1 + above);
-		cap = fit_cap(h->a, h->b, n, c, &rest);
+		double rest, c = most * (1 + above), cap = fit_cap(h->a, h->b, n, c, &rest);
 		if (cap > 0 && rest < best) {
 			best = rest;
-			best_a = c;
-			best_b = cap;
+			*cap_a = c;
+			*cap_b = cap;
 		}
 	}
-	if (explains(best, difference))
-		return mem_format("both are capped, A near %.3g and B near %.3g: another soft cap", best_a, best_b);
+	return best;
+}
+
+static char *cap_hint(const struct hint_rows *h, double difference)
+{
+	size_t n = cap_values(h);
+	double in_b, in_a, cap_a = 0, cap_b = 0;
+	double b = fit_cap(h->a, h->b, n, 0, &in_b), a = fit_cap(h->b, h->a, n, 0, &in_a);
+	double both = fit_both(h, &cap_a, &cap_b);
+	/* Two caps fit whatever one does: they have to fit better. */
+	if (explains(both, difference) && both < in_b / 3 && both < in_a / 3)
+		return mem_format("both are capped, A near %.3g and B near %.3g: another soft cap", cap_a, cap_b);
+	if (b > 0 && explains(in_b, difference))
+		return mem_format("B is %.4g tanh(A / %.4g): a soft cap that A doesn't have", b, b);
+	if (a > 0 && explains(in_a, difference))
+		return mem_format("A is %.4g tanh(B / %.4g): a soft cap that B doesn't have", a, a);
 	return NULL;
 }
 

@@ -76,7 +76,8 @@ static bool find(void *to, const char *name)
 static bool find_all(void)
 {
 	void (*set_threads)(int);
-	char *(*config)(void), *(*name)(void);
+	char *(*config)(void);
+	char *(*name)(void);
 	if (!find(&set_threads, "openblas_set_num_threads") || !find(&config, "openblas_get_config") ||
 	    !find(&name, "openblas_get_corename") || !find(&blas.dgemm, "dgemm_") || !find(&blas.dsyrk, "dsyrk_") ||
 	    !find(&blas.dsytrd, "dsytrd_") || !find(&blas.dstemr, "dstemr_") || !find(&blas.dormtr, "dormtr_"))

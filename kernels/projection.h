@@ -21,8 +21,9 @@ struct projections *projections_open(const char *path, size_t k, const struct tm
 const char *projections_checksum(const struct projections *p);
 
 /*
- * *out: a frame of the same samples with rows (n, k), f32 (f64 from f64); the caller's.  Vectors fit a frame of their site, layer and
- * variant, those without a variant every variant; resid_post of a layer and resid_pre of the next are one place.
+ * *out: a frame of the same samples with rows (n, k), f32 (f64 from f64); the caller's.  Vectors fit a frame of their
+ * site, layer and variant, those without a variant every variant; resid_post of a layer and resid_pre of the next are one
+ * place.
  */
 int projections_apply(const struct projections *p, struct workers *w, const struct frame *f, struct frame **out,
                       struct error *e) MUST_CHECK;

@@ -499,6 +499,9 @@ int patches_check(const struct patches *p, size_t from, size_t to, struct error 
 		for (uint32_t j = 0; j < x->n; j++) {
 			if (atomic_load_explicit(&x->used[j], memory_order_relaxed))
 				continue;
+			if (x->layer < 0)
+				return error_set(e, "%s: sample %s, position %u of %s has no place among the rows of this run",
+				                 x->spec->text, x->id, x->first + j, x->spec->file);
 			return error_set(e, "%s: sample %s, position %u of %s has no place in layers %zu to %zu of this stream",
 			                 x->spec->text, x->id, x->first + j, x->spec->file, from, to ? to - 1 : 0);
 		}

@@ -46,6 +46,6 @@ $(DIR)/acts.tms: $(tapped)
 	tcat -o $@ $(tapped)
 
 # An absent file between two layers is not missed while a later one is there.
-.INTERMEDIATE: $(if $(filter no,$(KEEP)),$(foreach l,$(layers),$(call resid,$(l))))
+.SECONDARY: $(if $(filter no,$(KEEP)),$(foreach l,$(layers),$(call resid,$(l))))
 .PHONY: all
 .DELETE_ON_ERROR:

@@ -15,8 +15,8 @@ test $# -eq 3 || {
 tok -m "$1" "$2" | embed -m "$1" | layer-run -m "$1" --tap resid_post/last=- |
 	unembed -m "$1" --lens --top 1 --diff "$3" --json |
 	jq -rn --slurpfile prompts "$2" '
-		($prompts | map({ key: .id, value: .label }) | from_entries) as $label |
-		[inputs | { id, layer, label: $label[.id], diff, top: .top[0].token }] |
+		($prompts | map({ key: .id, value: .label }) | from_entries) as $of |
+		[inputs | { id, layer, label: $of[.id], diff, top: .top[0].token }] |
 		max_by(.layer).layer as $last |
 		(map(select(.layer == $last) | { key: .id, value: .top }) | from_entries) as $said |
 		["layer", "label", "diff", "said"],

@@ -46,11 +46,10 @@ if (kind eq 'scatter') {
 	set xlabel 'component 0'
 	set ylabel 'component 1'
 	marks = 'osx+*'
+	labels = system(sprintf("awk -F '\t' 'NF == 1 { print $1 }' '%s'", table))
 	if (text) {
 		plot for [i = 0:STATS_blocks - 1] table index i using 1:2:(marks[i + 1:i + 1]) with labels notitle, \
-			for [i = 0:STATS_blocks - 1] table index i using (NaN):(NaN):(marks[i + 1:i + 1]) with points \
-			pointtype i + 1 title sprintf('%s  %s', marks[i + 1:i + 1], word(labels = system(sprintf( \
-			"awk -F '\t' 'NF == 1 { print $1 }' '%s'", table)), i + 1))
+			keyentry with points pointtype 0 title ''
 	} else {
 		plot for [i = 0:STATS_blocks - 1] table index i using 1:2 with points linestyle i + 1 title columnheader(1)
 	}
@@ -58,6 +57,10 @@ if (kind eq 'scatter') {
 if (kind eq 'scree') {
 	set xlabel 'component'
 	set ylabel 'share of the variance'
+	set xrange [-0.6:*]
+	set autoscale xfixmax
+	set offsets 0, 0.6, 0, 0
+	set key center right
 	set yrange [0:*]
 	set xtics 1
 	set style fill solid 0.85 noborder
@@ -114,11 +117,13 @@ if (kind eq 'recovery') {
 	set key off
 	unset grid
 	set xtics 1
+	set autoscale xfix
+	set autoscale yfix
 	set yrange [*:*] reverse
 	set cbrange [0:1]
 	set cblabel 'logit difference recovered'
 	set palette defined (0 '#ffffff', 0.5 '#89c2d9', 1 '#01497c')
-	set terminal pngcairo size 800, 900 font 'DejaVu Sans,9'
+	set terminal pngcairo noenhanced size 800, 900 font 'DejaVu Sans,9'
 	set output png
 	set tics scale 0
 	plot table using 2:1:3:ytic(4) skip 1 with image

@@ -38,11 +38,11 @@ first=$(jq -rs --arg pos "$pos" --arg neg "$neg" '[($pos, $neg) as $l | map(sele
 tcat --ids "$first" "$dir/steered.tms" | unembed -m "$model" --top 3 -o "$dir/top.txt" || exit
 unembed -m "$model" --target "$words_pos,$words_neg" --json "$dir/steered.tms" |
 	jq -rn --slurpfile prompts "$dir/try.jsonl" --arg pos "$pos" --arg neg "$neg" --arg first "$words_pos" '
-		($prompts | map({ key: .id, value: .label }) | from_entries) as $label |
+		($prompts | map({ key: .id, value: .label }) | from_entries) as $of |
 		($first | split(",") | length) as $n |
 		def mean: add / length * 10000 | round / 10000;
 		["label", "alpha", $pos, $neg],
-		([inputs | .target |= map(.logprob | exp) | { label: $label[.id], alpha: (.variant | ltrimstr("alpha=") |
+		([inputs | .target |= map(.logprob | exp) | { label: $of[.id], alpha: (.variant | ltrimstr("alpha=") |
 			tonumber), pos: (.target[:$n] | add), neg: (.target[$n:] | add) }] |
 			group_by([.label, .alpha])[] | [.[0].label, .[0].alpha, (map(.pos) | mean), (map(.neg) | mean)]) |
 		@tsv' >"$dir/words.tsv" || exit

@@ -141,6 +141,28 @@ ok "on ref: the same rows" same_rows base.tms null.tms
 layer-run -m "$model" --filter "attn_out='cat' # a remark" -o other.tms in.tms
 ok "the history has the command" sh -c 'grep -a -q "attn_out=.cat. # a remark" other.tms'
 
+# After the last layer.
+unembed -m "$model" --logits --pos all -o logits.tms base.tms 2>/dev/null || layer-run -m "$model" -o base.tms in.tms
+unembed -m "$model" --logits --pos all -o logits.tms base.tms
+unembed -m "$model" --nll --json -o nll.jsonl base.tms
+ok "unembed: cat" unembed -m "$model" --logits --pos all --filter final_norm,logits=cat -o other.tms base.tms
+ok "unembed: cat: the same rows" same_rows logits.tms other.tms
+unembed -m "$model" --nll --json --filter final_norm=cat --filter logits=cat -o other.jsonl -j 3 base.tms
+ok "unembed: cat: the same report" cmp nll.jsonl other.jsonl
+: >starts
+ok "unembed: doubled" unembed -m "$model" --logits --pos all --filter "logits='$PYTHON' scale.py 2" --filter "final_norm='$PYTHON' scale.py 1" \
+	--tap final_norm,logits=taps.tms -n base.tms
+ok "unembed: twice is twice" "$PYTHON" - <<'END'
+import numpy as np
+from onelayer_tms import Reader
+a = np.concatenate([f.rows for f in Reader("logits.tms")])
+b = np.concatenate([f.rows for f in Reader("taps.tms") if f.site == "logits"])
+assert (b == 2 * a).all() and a.any()
+END
+is "unembed: each was started once" "$(sort starts | tr '\n' ' ')" "1 2 "
+says "unembed: one that dies" 2 "^unembed: --filter logits=false: " unembed -m "$model" --nll --filter logits=false -o bad.tms base.tms
+says "unembed: another program's site" 2 "belongs to the program layer-run" unembed -m "$model" --filter q=cat base.tms
+
 # Misbehaviour: exit 2, a message that names the filter, no output, no process left.
 cat >bad.py <<'END'
 import sys

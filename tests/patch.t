@@ -158,6 +158,20 @@ do
 	ok "a file in another order, frames of $n samples: the same rows" same_rows patched.tms other.tms
 done
 
+# After the last layer.
+unembed -m "$model" -n --tap final_norm,logits=clean.head clean.tms
+unembed -m "$model" -n --tap logits=corrupt.head corrupt.tms
+for site in final_norm logits
+do
+	ok "unembed: $site" unembed -m "$model" -n --patch "$site=clean.head" --tap logits=patched.head corrupt.tms
+	tcat --select logits clean.head >want.head
+	ok "unembed: $site: the clean run" same_rows want.head patched.head
+done
+ok "unembed: the last" unembed -m "$model" --top 1 --json --patch logits/pos:-1=clean.head -o patched.jsonl corrupt.tms
+unembed -m "$model" --top 1 --json clean.tms | sed 's/"token":[0-9]*,//' >want.jsonl
+ok "unembed: the last: the clean run" sh -c 'sed "s/\"token\":[0-9]*,//" patched.jsonl | cmp - want.jsonl'
+says "unembed: rows that nobody asks for" 2 "position 0 of clean.head has no place" unembed -m "$model" --top 1 --patch logits=clean.head corrupt.tms
+
 # Sweeps: layers x positions, and heads, as variants of one pass.
 {
 	printf 'variant\tsite\tlayers\tpos\thead\tfile\n'

@@ -191,6 +191,36 @@ refused("components for another place", "has no components for k, layer 1; it ha
 refused("components of another width", "rows of 3 columns", "pca", "--transform", "other.v", "narrow.tms")
 refused("more components than there are", "fewer than -k 3", "pca", "--transform", "other.v", "-k", 3, "other.tms")
 refused("--transform by a stream without them", "not the vectors that pca writes", "pca", "--transform", "other.tms", "other.tms")
+
+# States that no --partial wrote: refused, whatever they claim.
+parts = [(f.name, f.rows[0]) for f in Reader("good.pca")]
+
+
+def forged(name, change):
+    with Writer("forged.pca", {"kind": "state", "order": "layer"}) as w:
+        for key, array in change(list(parts)):
+            w.write(Frame("q", 1, np.asarray(array)[None], name=key))
+    refused(name, "", "pca", "--merge", "-k", 1, "forged.pca")
+
+
+def replaced(key, array):
+    return lambda p: [(k, array if k == key else a) for k, a in p]
+
+
+ok([k for k, _ in parts] == ["about", "digest", "n", "sum", "scatter.0"], "a state's arrays", [k for k, _ in parts])
+for i, (key, array) in enumerate(parts):
+    forged("a state without " + key, lambda p: p[:i] + p[i + 1:])
+    forged("a state that ends with " + key, lambda p: p[:i + 1] if i + 1 < len(p) else p[:i])
+    forged("a state whose %s is twice as long" % key, replaced(key, np.concatenate([array, array], -1)))
+    forged("a state whose %s is of another type" % key, replaced(key, array.astype("f4")))
+forged("a place twice", lambda p: p + p)
+for value in (-1.0, 0.5, np.inf, np.nan, 2.0 ** 60):
+    forged("a state of %g rows" % value, replaced("n", np.array([value])))
+forged("sums with NaN", replaced("sum", np.full((1, 6), np.nan)))
+forged("products with NaN", replaced("scatter.0", np.full(21, np.nan)))
+forged("infinite products", replaced("scatter.0", np.full(21, np.inf)))
+forged("rows of no columns", lambda p: [(k, a[:, :0] if k == "sum" else a[:0] if k == "scatter.0" else a) for k, a in p])
+
 with open("good.tms", "rb") as f:
     cut = f.read()[:-40]
 with open("cut.tms", "wb") as f:

@@ -237,7 +237,7 @@ DATA = {(site, layer, v, i): rng.standard_normal((n, *shape)).astype("f4") for s
 
 def stream(path, data=DATA, batch=5, cut=99, variants=(0, 1), sites=("q", "resid_post"), rename=None, samples=range(5), dtype="f32",
            tokens=100, names=("x", "y"), shape=None):
-    with Writer(path, {"kind": "acts", "order": "layer", **({"variants": list(names)} if None not in variants else {})}) as out:
+    with Writer(path, {"kind": "acts", "order": "any" if rename else "layer", **({"variants": list(names)} if None not in variants else {})}) as out:
         for layer in (0, 1):
             for a in range(0, len(samples), batch):
                 for v in variants:
@@ -247,9 +247,7 @@ def stream(path, data=DATA, batch=5, cut=99, variants=(0, 1), sites=("q", "resid
                             if not some:
                                 continue
                             rows = np.concatenate([data[site, layer, v or 0, i][first:first + cut] for i in some])
-                            to = rename if rename and site == "resid_post" else (site, layer)
-                            if rename and site == "resid_post":
-                                to = ("resid_pre", layer + 1)
+                            to = ("resid_pre", layer + 1) if rename and site == "resid_post" else (site, layer)
                             out.write(Frame(*to, f32_to_bf16(rows) if dtype == "bf16" else rows, dtype, samples=[
                                 {"id": "s%d" % i, "seq": i, "len": LENGTHS[i], "first": first,
                                  "n": len(data[site, layer, v or 0, i][first:first + cut]),

@@ -11,6 +11,8 @@
 #include "tap.h"
 #include "tms.h"
 
+enum { VARIANTS_LIMIT = 65536 };
+
 static struct {
 	uint64_t variants;
 	const char *resid, *tap_dtype;

@@ -6,6 +6,7 @@
 #include "against_report.h"
 #include "checkpoint.h"
 #include "head.h"
+#include "head_hooks.h"
 #include "lens.h"
 #include "logits.h"
 #include "memory.h"
@@ -17,14 +18,13 @@
 #include "report.h"
 #include "resid.h"
 #include "select.h"
-#include "tap.h"
 
 static struct {
 	uint64_t top;
-	const char *target, *diff, *against, *pos, *tap_dtype;
-	struct option_list taps;
+	const char *target, *diff, *against, *pos;
+	struct hook_options hooks;
 	bool nll, logits, lens, json, no_output;
-} arg;
+} arg = { .hooks = HOOK_OPTIONS };
 
 static const struct option options[] = {
 	OPTION_MODEL,
@@ -41,8 +41,7 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "against", &arg.against, "FILE", "how far this run is from FILE, another run's stream or logits", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "pos", &arg.pos, "POOL|all", "which positions (default last; all for --nll and --against)", HISTORY_YES, 0 },
 	{ OPTION_FLAG, 0, "json", &arg.json, NULL, "JSON lines", HISTORY_NO, 0 },
-	{ OPTION_LIST, 0, "tap", &arg.taps, "SITE[,SITE][/POOL]=FILE", "write final_norm or logits to FILE; it may be - or '|command'", HISTORY_NO, 0 },
-	{ OPTION_STRING, 0, "tap-dtype", &arg.tap_dtype, "T", "type of taps' rows and of --logits (default f32; f64 on ref)", HISTORY_YES, 0 },
+	OPTION_HOOKS(arg.hooks),
 	OPTION_LAST
 };
 
@@ -56,17 +55,14 @@ struct run {
 	void *arena;
 	struct head *head;
 	struct head_reader reader;
-	bool reads[SITE_COUNT];         /* final_norm, logits: whether anything reads them */
+	bool logits;                    /* are computed */
 	struct questions questions;
 	struct answer *answer;          /* (expert_tile) */
 	struct report *report;          /* NULL: none */
 	struct reference *reference;    /* --against; NULL: none */
 	struct against_reader against_reader; /* its context: the report */
 	struct against *against;
-	struct taps *taps[2];           /* --tap, --logits; NULL: none */
-	struct positions *tap_at;       /* (n_tap_at) what they read */
-	size_t n_tap_at;
-	char *logits;                   /* --logits as a tap */
+	struct head_hooks hooks;
 	uint64_t done;
 };
 
@@ -75,10 +71,7 @@ struct run {
 static bool wants(void *context, const struct frame *f, const struct sample *s, uint32_t position)
 {
 	const struct run *r = context;
-	for (size_t i = 0; i < r->n_tap_at; i++)
-		if (positions_have(&r->tap_at[i], s, position))
-			return true;
-	return questions_row(&r->questions, f, s, position) || questions_next(&r->questions, s, position);
+	return head_hooks_want(&r->hooks, s, position) || questions_row(&r->questions, f, s, position) || questions_next(&r->questions, s, position);
 }
 
 static void reduce(void *context, size_t i, const struct head_row *row, const void *logits)
@@ -112,13 +105,14 @@ static int pass(void *context, const struct frame *f, size_t first, size_t n, co
                 struct error *e)
 {
 	struct run *r = context;
-	struct tap_rows rows = { .work = r->backend.ops->work };
-	rows.at[SITE_FINAL_NORM] = normed;
-	rows.at[SITE_LOGITS] = logits;
-	for (size_t i = 0; i < ARRAY_LEN(r->taps); i++)
-		if (r->taps[i] && taps_put(r->taps[i], -1, f, first, n, &rows, e) < 0)
-			return -1;
-	return 0;
+	return head_hooks_pass(&r->hooks, f, first, n, normed, logits, e);
+}
+
+static int change(void *context, enum site site, const struct frame *f, size_t first, size_t n, void *rows, size_t width,
+                  struct error *e)
+{
+	struct run *r = context;
+	return head_hooks_change(&r->hooks, site, f, first, n, rows, width, e);
 }
 
 static int sample_end(void *context, const struct frame *f, const struct sample *s, struct error *e)
@@ -155,37 +149,19 @@ static int read_stream(struct run *r, struct error *e)
 static int choose(struct questions *q, struct error *e)
 {
 	bool any = arg.top || arg.target || arg.diff || arg.nll;
-	if (arg.against && (arg.target || arg.diff || arg.nll || arg.logits || arg.no_output || arg.taps.n))
+	if (arg.against && (arg.target || arg.diff || arg.nll || arg.logits || arg.no_output || arg.hooks.taps.n || arg.hooks.filters.n || arg.hooks.patches.n))
 		return error_set(e, "--against has a report of its own; of the other questions it takes --top K (how many likely tokens are compared), --pos and --lens");
 	if (arg.logits && any)
 		return error_set(e, "--logits writes a stream where the report would go; ask for one of them, or take the logits with --tap");
-	if (arg.top == 0 && (arg.against || (!any && !arg.logits && !arg.taps.n && !arg.no_output)))
+	if (arg.top == 0 && (arg.against || (!any && !arg.logits && !arg.hooks.taps.n && !arg.no_output)))
 		arg.top = 5;
-	if (arg.no_output && !arg.taps.n)
+	if (arg.no_output && !arg.hooks.taps.n)
 		return error_set(e, "-n writes no report, and there is no --tap: nothing would come out");
 	arg.logits &= !arg.no_output;
 	q->top = arg.top;
 	q->rows = !arg.no_output && (arg.against || arg.top || arg.target || arg.diff);
 	q->nll = !arg.no_output && arg.nll;
 	return 0;
-}
-
-static int open_taps(struct run *r, size_t which, const struct option_list *list, enum tms_kind kind, struct error *e)
-{
-	enum dtype dtype;
-	struct tms_header h;
-	if (!list->n)
-		return 0;
-	if (resid_dtype("--tap-dtype", arg.tap_dtype, r->backend.ops->work, &dtype, e) < 0 ||
-	    positions_of_taps(list, "unembed", r->tap_at + r->n_tap_at, r->reads, e) < 0)
-		return -1;
-	r->n_tap_at += list->n;
-	const struct tms_step step = { r->backend.name, -1, -1 };
-	tms_header_copy(&h, tms_header(r->in.in));
-	h.kind = kind;
-	r->taps[which] = taps_open(list, "unembed", r->m, &h, &step, dtype, e);
-	tms_header_release(&h);
-	return r->taps[which] ? 0 : -1;
 }
 
 static int open_against(struct run *r, struct error *e)
@@ -202,15 +178,12 @@ static int open_outputs(struct run *r, struct error *e)
 {
 	struct questions *q = &r->questions;
 	const char *pool = !arg.pos ? "/last" : strcmp(arg.pos, "all") == 0 ? "" : arg.pos;
-	r->logits = mem_format("logits%s%s=%s", pool == arg.pos ? "/" : "", pool, common.output ? common.output : "-");
-	const char *item[] = { r->logits };
-	r->tap_at = mem_zero(arg.taps.n + 1, sizeof *r->tap_at);
-	int status = open_taps(r, 0, &arg.taps, TMS_ACTS, e);
-	if (status == 0 && arg.logits)
-		status = open_taps(r, 1, &(struct option_list){ item, 1 }, TMS_LOGITS, e);
-	r->in.one_for = arg.logits ? "--logits" : arg.taps.n ? "--tap" : NULL;
-	r->in.positions_for = r->in.one_for ? r->in.one_for : arg.nll ? "--nll" : NULL;
-	r->reads[SITE_LOGITS] |= q->rows || q->nll;
+	char *logits = mem_format("logits%s%s=%s", pool == arg.pos ? "/" : "", pool, common.output ? common.output : "-");
+	r->in.one_for = arg.logits ? "--logits" : arg.hooks.taps.n ? "--tap" : NULL;
+	r->in.positions_for = r->in.one_for ? r->in.one_for : arg.nll ? "--nll" : arg.hooks.filters.n ? "--filter" : arg.hooks.patches.n ? "--patch" : NULL;
+	int status = head_hooks_open(&r->hooks, &arg.hooks, arg.logits ? logits : NULL, r->m, tms_header(r->in.in), tms_name(r->in.in), r->backend.name, r->backend.ops->work, e);
+	free(logits);
+	r->logits = r->hooks.reads[SITE_LOGITS] || q->rows || q->nll;
 	if (status < 0 || !(q->rows || q->nll))
 		return status;
 	if (arg.against)
@@ -221,9 +194,9 @@ static int open_outputs(struct run *r, struct error *e)
 
 static int load_weights(struct run *r, struct error *e)
 {
-	const bool wanted[ROLE_COUNT] = { [ROLE_FINAL_NORM] = true, [ROLE_HEAD] = r->reads[SITE_LOGITS] };
+	const bool wanted[ROLE_COUNT] = { [ROLE_FINAL_NORM] = true, [ROLE_HEAD] = r->logits };
 	struct part *parts;
-	if (r->reads[SITE_LOGITS] && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
+	if (r->logits && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
 		return error_set(e, "%s: has no output head, so there are no logits; final_norm can be read with --tap", r->m->name);
 	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->backend.ops, r->backend.device, r->m, parts, n);
 	r->arena = mem_try(len, "the output head", e);
@@ -234,7 +207,7 @@ static int load_weights(struct run *r, struct error *e)
 
 static int open_head(struct run *r, struct error *e)
 {
-	r->reader = (struct head_reader){ .context = r, .wants = wants, .reduce = reduce, .take = take, .pass = r->n_tap_at ? pass : NULL, .sample_end = sample_end };
+	r->reader = (struct head_reader){ .context = r, .wants = wants, .reduce = reduce, .take = take, .pass = r->hooks.n_at ? pass : NULL, .sample_end = sample_end, .change = head_hooks_change_any(&r->hooks) ? change : NULL };
 	r->answer = answers_new(r->backend.ops->expert_tile, &r->questions);
 	const struct backend *b = &r->backend;
 	if (arg.against) {
@@ -243,7 +216,7 @@ static int open_head(struct run *r, struct error *e)
 			return -1;
 		r->reader = *against_head(r->against);
 	}
-	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->after, r->reads[SITE_LOGITS], &r->reader, e);
+	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->after, r->logits, &r->reader, e);
 	return r->head ? 0 : -1;
 }
 
@@ -272,12 +245,7 @@ static int open_all(struct run *r, const char *path, struct error *e)
 
 static int finish(struct run *r, int status, struct error *e)
 {
-	for (size_t i = 0; i < ARRAY_LEN(r->taps); i++) {
-		if (status == 0 && r->taps[i])
-			status = taps_finish(r->taps[i], e);
-		else
-			taps_abort(r->taps[i]);
-	}
+	status = head_hooks_finish(&r->hooks, status, e);
 	if (status == 0 && r->against)
 		status = reference_end(r->reference, e);
 	if (status == 0 && r->report)
@@ -299,8 +267,6 @@ static int finish(struct run *r, int status, struct error *e)
 	checkpoint_close(r->checkpoint);
 	free(r->answer);
 	free(r->arena);
-	free(r->tap_at);
-	free(r->logits);
 	return status;
 }
 
@@ -316,6 +282,6 @@ static int run(char **files, int n_files, struct error *e)
 }
 
 const struct tool tool = {
-	"unembed", "-m MODEL [--top K] [--nll] [--target TOKENS] [--diff A,B] [--logits] [--lens] [--against FILE] [--pos POOL|all] [--json] [--tap SITE[,SITE][/POOL]=FILE] [-n] [-o FILE] [FILE]",
+	"unembed", "-m MODEL [--top K] [--nll] [--target TOKENS] [--diff A,B] [--logits] [--lens] [--against FILE] [--pos POOL|all] [--json] [--tap SITE[,SITE][/POOL]=FILE] [--filter SITE=COMMAND] [--patch SITE[/pos:LIST]=FILE] [-n] [-o FILE] [FILE]",
 	"Reads a residual stream, takes its rows through the final norm and the output head, and tells what the model says.", options, run
 };
