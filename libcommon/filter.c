@@ -106,9 +106,9 @@ static int start(struct filter *f, const struct tms_header *header, struct error
 		f->from_fd = -1;
 		return -1;
 	}
-	f->to = tms_create_fd(to, f->selection.target, header, e);
+	f->to = tms_create_fd(to, "its input", header, e);
 	if (!f->to)
-		return -1;
+		return error_in(e, "--filter %s", f->selection.text);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	if (pthread_create(&f->writer, NULL, writing, f) != 0)
