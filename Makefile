@@ -111,7 +111,7 @@ UNIT_TESTS = $(filter-out $(BUILD)/unit/toy $(TESTS:tests/%.t=$(BUILD)/unit/%),$
 test: deps
 	@+$(SUBMAKE) run-tests
 run-tests: all unit fuzzers
-	BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) $(PROVE) $(TESTS) $(UNIT_TESTS)
+	BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" $(PROVE) $(TESTS) $(UNIT_TESTS)
 
 # A leak at exit is no fault of a program that ends; exit codes of a sanitizer are none that a test expects.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -125,7 +125,7 @@ check: deps
 	@+$(SUBMAKE) run-check
 	@+$(MAKE) test-asan
 run-check: all
-	BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) $(PROVE) $(wildcard tests/check/*.t)
+	BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" $(PROVE) $(wildcard tests/check/*.t)
 
 # clang's libFuzzer: make fuzz, then build/libfuzzer/fuzz/NAME tests/fuzz/corpus/NAME
 fuzz:
@@ -134,7 +134,7 @@ fuzz:
 
 demo: deps
 	@+$(SUBMAKE) all
-	@BIN=$(abspath $(BINDIR)) pipelines/demo.sh
+	@BIN="$(abspath $(BINDIR))" pipelines/demo.sh
 
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/onelayer.a
@@ -144,7 +144,7 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/onelayer.a
 bench: deps
 	@+$(SUBMAKE) run-bench
 run-bench: all $(BENCHES)
-	@for b in tests/bench/*.sh; do BIN=$(abspath $(BINDIR)) BUILD=$(abspath $(BUILD)) sh "$$b" || exit; done
+	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
 
 deps:
 	@tests/deps.sh

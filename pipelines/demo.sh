@@ -1,6 +1,6 @@
 #!/bin/sh
 # The whole pipeline on the small model of tests/mood: what it says next, how surprised it is, what a run took, where
-# happy and sad part, and what happens when one is made the other.  Every command is shown before it runs.
+# happy and sad part, and what happens when it is steered from one to the other.  Every command is shown before it runs.
 #
 #	demo.sh [DIR]		the files that it makes are left in DIR (default build/demo)
 
@@ -72,13 +72,32 @@ say 'The same activations for NumPy: one array a layer, with ids and labels besi
 run "tcat --npy $out/acts $out/acts.tms"
 run "ls $out/acts"
 
+say 'The direction from sad to happy, found on those 40; and how far apart the two are, in standard deviations.'
+run "tcat --ids $(seq -s , -f p%02.0f 40) $out/acts.tms | diffmean --pos happy --neg sad -o $out/mood.tms"
+run "tcat --tsv $out/mood.tms | awk '\$1 == \"cohens_d\" { printf \"layer %d: %.1f\\n\", \$5, \$8 }'"
+
+say 'Steered both ways after layer 3, all strengths in one pass over the weights.'
+run "tcat --ids p41,p42 $out/prompts.tms | embed -m $model | layer-run -m $model --to 4 |
+    steer --vector $out/mood.tms --alpha -1,0,1 | layer-run -m $model | unembed -m $model --top 3"
+
+say 'The same for the other 40: probability of happy words and of sad words, mean over the prompts of each label.'
+run "pipelines/steering.sh $model $model/prompts.jsonl 3 happy sad -1,-0.5,0,0.5,1 \\
+    ' happy, glad, joyful, cheerful' ' sad, lonely, gloomy, miserable' $out/steering | expand -t 10"
+if command -v gnuplot >/dev/null
+then
+	run "gnuplot -c pipelines/plot.gp words $out/steering/words.tsv"
+	printf '\n(%s is the same picture.)\n' "$out/steering/words.png"
+else
+	say 'No gnuplot here: the picture is left out.'
+fi
+
 python=$(find_python)
 if test -z "$python"
 then
 	say 'No python3 with numpy, msgpack and xxhash here: the last part is left out.'
 	exit
 fi
-say 'Any program can stand in the pipe.  This one adds "happy less sad" after layer 3; compare p42 and p44.'
+say 'Any program can stand in the pipe, in any language.  This one is Python, and does what steer did; see p42 and p44.'
 run "tcat --ids p41,p42,p43,p44 $out/prompts.tms | embed -m $model | layer-run -m $model --to 4 |
     $python pipelines/add-direction.py $out/acts.tms 3 happy sad 1 |
     layer-run -m $model | unembed -m $model --top 3"

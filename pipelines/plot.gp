@@ -38,19 +38,19 @@ set style line 3 linecolor rgb grey linewidth 2 pointtype 9 pointsize 1
 
 if (kind eq 'scatter') {
 	stats table using 1 nooutput
-	if (text) {
-		set key outside top
-	} else {
-		set key outside right top
-	}
 	set xlabel 'component 0'
 	set ylabel 'component 1'
-	marks = 'osx+*'
-	labels = system(sprintf("awk -F '\t' 'NF == 1 { print $1 }' '%s'", table))
 	if (text) {
-		plot for [i = 0:STATS_blocks - 1] table index i using 1:2:(marks[i + 1:i + 1]) with labels notitle, \
-			keyentry with points pointtype 0 title ''
+		marks = 'osx+*'
+		labels = system(sprintf("awk -F '\t' 'NF == 1 { print $1 }' '%s'", table))
+		legend = title
+		do for [i = 1:words(labels)] {
+			legend = legend . sprintf('   %s %s', marks[i:i], word(labels, i))
+		}
+		set title legend
+		plot for [i = 0:STATS_blocks - 1] table index i using 1:2:(marks[i + 1:i + 1]) with labels notitle
 	} else {
+		set key outside right top
 		plot for [i = 0:STATS_blocks - 1] table index i using 1:2 with points linestyle i + 1 title columnheader(1)
 	}
 }

@@ -92,7 +92,7 @@ static int open_streams(struct run *r, const char *path, struct error *e)
 	const struct tms_step step = { .from = -1 };
 	r->taps = taps_open(&arg.taps, "embed", r->m, &h, &step, r->tap_dtype, e);
 	int status = r->taps ? 0 : -1;
-	if (status == 0 && !arg.no_output && !taps_on_stdout(r->taps)) {
+	if (status == 0 && !arg.no_output && (common.output || !taps_on_stdout(r->taps))) {
 		r->out = tms_create(common.output, &h, &step, NULL, e);
 		status = r->out ? 0 : -1;
 	}

@@ -161,10 +161,8 @@ static int layer_end(void *context, size_t layer, struct error *e)
 static void tell(void *context, size_t from, uint64_t rows)
 {
 	const struct run *r = context;
-	progress_tell("layer", from, r->to, rows, r->rows);
+	progress_tell("layer", from + 1, r->to, rows, r->rows);
 }
-
-/* -------- opening */
 
 /* The range: what is asked for, cut where nothing is wanted any more. */
 static int find_range(struct run *r, struct error *e)
@@ -216,7 +214,7 @@ static int cut_range(struct run *r, bool stream, struct error *e)
 
 static int open_outputs(struct run *r, struct error *e)
 {
-	bool stream = !arg.no_output && !hooks_take_stdout(&arg.hooks);
+	bool stream = !arg.no_output && (common.output || !hooks_take_stdout(&arg.hooks));
 	struct tms_header h;
 	const struct tms_header *in = tms_header(r->in.in);
 	if (hooks_open(&r->hooks, &arg.hooks, "layer-run", r->m, in, tms_name(r->in.in), e) < 0 || cut_range(r, stream, e) < 0)
@@ -253,6 +251,7 @@ static int run_layers(struct run *r, struct error *e)
 	r->sweep.from = r->from;
 	r->sweep.to = r->to;
 	r->last_pass = r->sweep.hold >= r->to - r->from;
+	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.name, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
 	int status = sweep_run(&r->sweep, &total, e);
 	progress_close();

@@ -47,7 +47,7 @@ static int identify(struct run *r, struct error *e)
 	char *text = io_slurp(path, (size_t)1 << 30, &len, e);
 	free(path);
 	if (!text)
-		return -1;
+		return error_in(e, "-m %s: its tokenizer is read from tokenizer.json", common.model);
 	r->identity = mem_format("tokenizer %016llx", (unsigned long long)checksum(text, len));
 	free(text);
 	return 0;
@@ -177,7 +177,7 @@ static int decode(struct run *r, struct tms_reader *in, enum back back, struct e
 		return -1;
 	while (status == 0 && (more = tms_next(in, &f, e)) > 0) {
 		for (size_t i = 0; status == 0 && i < f->n_samples; i++)
-			status = decode_sample(r, &f->samples[i], back, &out, e);
+			status = decode_sample(r, &f->samples[i], back, &out, e) < 0 ? tms_in_frame(in, e) : 0;
 		frame_free(f);
 	}
 	if (status == 0 && more == 0)
