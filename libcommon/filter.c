@@ -246,6 +246,29 @@ static int read_answer(struct filter *f, const struct frame *asked, char *rows, 
 	return status;
 }
 
+/* The frame is the caller's, so the writer must be done with it, if need be because nobody reads any more.  Whether it had
+ * failed before that. */
+static bool let_go(struct filter *f, bool failed)
+{
+	struct timespec soon;
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_sec++;
+	pthread_mutex_lock(&f->lock);
+	bool gone = f->write_failed;
+	if (failed)
+		kill(-f->child, SIGTERM);
+	f->waiting &= !failed;
+	while (f->sending) {
+		if (!failed)
+			pthread_cond_wait(&f->changed, &f->lock);
+		else if (pthread_cond_timedwait(&f->changed, &f->lock, &soon) == ETIMEDOUT)
+			kill(-f->child, SIGKILL);
+	}
+	f->waiting = false;
+	pthread_mutex_unlock(&f->lock);
+	return gone;
+}
+
 static int ask(struct filter *f, const struct frame *frame, void *rows, struct error *e)
 {
 	pthread_mutex_lock(&f->lock);
@@ -257,15 +280,11 @@ static int ask(struct filter *f, const struct frame *frame, void *rows, struct e
 	size_t len = frame_rows_len(frame);
 	char *answer = mem_try(len, "a filter's answer", e);
 	int status = answer ? read_answer(f, frame, answer, e) : -1;
-	expect(f, false);
-	if (status < 0 && f->child)
-		kill(-f->child, SIGTERM);
+	bool gone = let_go(f, status < 0);
 	pthread_mutex_lock(&f->lock);
-	while (f->sending && !f->write_failed && status == 0)
-		pthread_cond_wait(&f->changed, &f->lock);
 	if (f->late)
 		status = error_set(e, "no answer within %llu seconds; --filter-timeout allows more", (unsigned long long)f->seconds);
-	else if (f->write_failed && status < 0)
+	else if (gone && status < 0)
 		status = error_set(e, "went away before it had read every frame");
 	pthread_mutex_unlock(&f->lock);
 	if (status == 0 && len)

@@ -11,7 +11,8 @@
 
 struct reference;
 
-/* path: not standard input if `of` is read from there.  of: the stream it is compared with, opened; borrowed, as m is.  NULL and e. */
+/* path: not standard input if `of` is read from there.  of: the stream it is compared with, opened; borrowed, as m is.  NULL
+ * and e. */
 struct reference *reference_open(const char *path, const struct model *m, const struct lens *of, struct error *e) MUST_CHECK;
 
 /* Whether its rows are logits (V), and whether they are pooled: then nothing can be said of the token that follows. */

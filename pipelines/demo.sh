@@ -73,8 +73,9 @@ run "tcat --npy $out/acts $out/acts.tms"
 run "ls $out/acts"
 
 say 'The direction from sad to happy, found on those 40; and how far apart the two are, in standard deviations.'
-run "tcat --ids $(seq -s , -f p%02.0f 40) $out/acts.tms | diffmean --pos happy --neg sad -o $out/mood.tms"
-run "tcat --tsv $out/mood.tms | awk '\$1 == \"cohens_d\" { printf \"layer %d: %.1f\\n\", \$5, \$8 }'"
+run "sed 40q $model/prompts.jsonl | tok -m $model | embed -m $model |
+    layer-run -m $model -n --tap resid_post/last=- | diffmean --pos happy --neg sad -o $out/mood.tms"
+run "tcat --tsv $out/mood.tms | awk -F '\t' '\$1 == \"cohens_d\" { printf \"layer %d: %.1f\\n\", \$5, \$8 }'"
 
 say 'Steered both ways after layer 3, all strengths in one pass over the weights.'
 run "tcat --ids p41,p42 $out/prompts.tms | embed -m $model | layer-run -m $model --to 4 |

@@ -5,7 +5,8 @@
 #
 #	patching.sh MODEL PAIRS.jsonl DIR [SITE [pos | head]]
 #
-# reads	PAIRS.jsonl	lines with id, clean, corrupt (two texts of as many tokens), target and foil (tokens whose
+# reads	MODEL		a directory, whose config.json tells how many layers there are
+#	PAIRS.jsonl	lines with id, clean, corrupt (two texts of as many tokens), target and foil (tokens whose
 #			logits are compared)
 #	SITE		resid_pre (the default), attn_out, mlp_out, attn_ctx, ...
 #	head		heads of SITE instead of positions, at all positions: attn_ctx has them
@@ -86,7 +87,7 @@ awk -F '\t' -v axis="$axis" '
 		for (i = 0; i < n; i++) {
 			split(order[i], at, ":")
 			printf "%d\t%d\t%.4f\t%s\n", at[2], at[1], way[order[i]] ? all[order[i]] / way[order[i]] : 0,
-				axis == "head" ? "head " at[2] : at[2] name[at[2]]
+				axis == "head" ? "head " at[2] : at[2] " " name[at[2]]
 		}
 	}' "$dir/names.tsv" "$dir/diff.tsv" >"$dir/recovery.tsv" || exit
 rm -f "$dir"/*.tokens.tms "$dir"/c*.tms "$dir/swept.tms" "$dir/names.tsv" "$dir/diff.tsv"

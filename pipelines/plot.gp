@@ -57,9 +57,8 @@ if (kind eq 'scatter') {
 if (kind eq 'scree') {
 	set xlabel 'component'
 	set ylabel 'share of the variance'
-	set xrange [-0.6:*]
-	set autoscale xfixmax
-	set offsets 0, 0.6, 0, 0
+	stats table using 1 skip 1 nooutput
+	set xrange [-0.6:STATS_max + 0.6]
 	set key center right
 	set yrange [0:*]
 	set xtics 1

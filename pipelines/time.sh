@@ -11,6 +11,10 @@ test $# -ge 1 || {
 	exit 2
 }
 here=$(dirname "$0")
+test -r "$1" || {
+	echo "time.sh: $1: can't be read; layer-run --profile writes it" >&2
+	exit 2
+}
 jq -nr -f "$here/profile.jq" "$1" | expand -t 11 || exit
 command -v gnuplot >/dev/null || {
 	echo "time.sh: no gnuplot, so no picture" >&2

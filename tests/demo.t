@@ -19,6 +19,15 @@ ok "held-out perplexity is the one that tests/mood/README.md gives" awk '
 	END { exit !good }' "$MOOD/README.md" "$said"
 has "after layer 0 one prompt of 40 is on the wrong side, later none" 6 '\|  (39|40) of 40 '
 has "each of 6 layers in the profile, and all" 7 '^([0-5]|all) +4043 '
+has "the direction's effect at each layer" 6 '^layer [0-5]: [0-9.]+$'
+has "the table of steered words: two labels, five strengths" 10 '^(happy|sad) +-?[0-9.]+ +[0-9.]+ +[0-9.]+$'
+ok "unsteered, sad prompts have sad words; steered by 1, happy ones" awk '
+	$1 == "sad" && $2 == 0 { a = $4 > 0.9 && $3 < 0.01 }
+	$1 == "sad" && $2 == 1 { b = $3 > 0.8 && $4 < 0.05 }
+	$1 == "happy" && $2 == -1 { c = $4 > 0.8 && $3 < 0.05 }
+	END { exit !(a && b && c) }' "$said"
+is "the sad prompt's next word by strength" "$(awk '/^p42  alpha=/ { getline; print $6 $7 }' "$said" | tr -d '"' |
+	sed 's/#.*//' | tr '\n' ' ')" "sad sad happy "
 has "each layer through the lens" 6 '^p42  resid_post [0-5]  at 45'
 
 # top_of ID: the most likely next tokens of that prompt, in the order of the demonstration, without the lens.

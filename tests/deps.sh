@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks, with apt-get where there is one.  Says nothing
-# when nothing is missing.  Package names differ between releases: the first that the release knows is taken.
+# when nothing is missing.  Package names differ between releases: the first that the release knows is taken.  What
+# is not asked for, and tests skip without: Slurm.
 
 # What is missing, as lines "what | package [package...]"; what stops the build begins with !.
 missing()
@@ -31,6 +32,10 @@ missing()
 	command -v prove >/dev/null || echo 'prove | perl'
 	command -v mandoc >/dev/null || echo 'mandoc | mandoc'
 	command -v jq >/dev/null || echo 'jq | jq'
+	command -v gnuplot >/dev/null || echo 'gnuplot | gnuplot-nox'
+	parallel --version 2>/dev/null | grep -q '^GNU' || echo 'GNU parallel | parallel'
+	command -v rsync >/dev/null || echo 'rsync | rsync'
+	PATH=$PATH:/usr/sbin:/sbin command -v sshd >/dev/null || echo 'sshd | openssh-server'
 }
 
 as_root()

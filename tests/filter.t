@@ -249,6 +249,12 @@ bad "stays" "didn't end within 1 second" --filter-timeout 1
 bad "ends badly" ".*exited with status 4"
 says "a command that isn't there" 2 "^layer-run: --filter attn_out=nowhere-to-be-found: " \
 	layer-run -m "$model" --filter attn_out=nowhere-to-be-found -o bad.tms in.tms
+for i in 1 2 3 4 5 6 7 8 9 10
+do
+	layer-run -m "$model" --filter attn_out=nowhere-to-be-found -o bad.tms in.tms 2>/dev/null
+	echo $?
+done | sort -u >codes
+is "whenever it is found out" "$(cat codes)" 2
 says "a shell's child is ended with it" 2 "no answer within 1 second" timeout 20 \
 	layer-run -m "$model" --filter "attn_out=sleep 1000; cat $TMP/none" --filter-timeout 1 -o bad.tms in.tms
 says "several commands" 2 "no answer within 1 second" timeout 20 \

@@ -172,6 +172,21 @@ unembed -m "$model" --top 1 --json clean.tms | sed 's/"token":[0-9]*,//' >want.j
 ok "unembed: the last: the clean run" sh -c 'sed "s/\"token\":[0-9]*,//" patched.jsonl | cmp - want.jsonl'
 says "unembed: rows that nobody asks for" 2 "position 0 of clean.head has no place" unembed -m "$model" --top 1 --patch logits=clean.head corrupt.tms
 
+# The embedding.
+embed -m "$model" -n --tap embed=clean.emb clean.ids
+ok "embed" embed -m "$model" --patch embed=clean.emb --tap embed=patched.emb -o patched.in corrupt.ids
+ok "embed: the clean run" same_rows clean.in patched.in
+ok "embed: its tap" same_rows clean.emb patched.emb
+ok "embed: through cat" embed -m "$model" --filter embed=cat -o patched.in corrupt.ids
+ok "embed: through cat: the same rows" same_rows in.tms patched.in
+embed -m "$model" --variants 2 --filter "embed='$PYTHON' -c '
+from onelayer_tms import filter_stdin
+for f in filter_stdin():
+    f.rows = f.rows * f.rows.dtype.type(f.variant)'" -o patched.in corrupt.ids
+tcat --variant 1 patched.in >one.in
+ok "embed: every variant is filtered from what it was" same_rows in.tms one.in
+says "embed: another program's site" 2 "belongs to the program layer-run" embed -m "$model" --patch q=clean.taps corrupt.ids
+
 # Sweeps: layers x positions, and heads, as variants of one pass.
 {
 	printf 'variant\tsite\tlayers\tpos\thead\tfile\n'
@@ -266,7 +281,7 @@ says "a cut file" 2 "cut.taps: " run --patch mlp_out=cut.taps -o bad.tms in.tms
 # sweep NAME PATTERN TABLE
 sweep()
 {
-	printf "$3" >bad.tsv
+	printf '%b' "$3" >bad.tsv
 	says "a sweep: $1" 2 "^layer-run: --sweep bad.tsv: $2" run --sweep bad.tsv -o bad.tms in.tms
 }
 sweep "no line" "no patch in it" 'variant\tsite\tfile\n'

@@ -74,8 +74,9 @@ ok "with the same bytes" cmp gone/final.tms one.tms
 
 ok "lens.sh" sh -c '"$1/lens.sh" "$2" prompts.jsonl " happy, sad" >lens.tsv' - "$P" "$MOOD"
 is "a line for each layer and label" "$(wc -l <lens.tsv)" 13
-ok "after layer 3 it knows the mood" sh -c '
-	awk -F "\t" "\$1 >= 3 { n++; if (\$2 == \"sad\" ? \$3 > -3 : \$3 < 3) bad = 1 } END { exit bad || n != 7 }" lens.tsv'
+ok "after layer 3 it knows the mood" awk -F '\t' '
+	NR > 1 && $1 >= 3 { n++; if ($2 == "sad" ? $3 > -3 : $3 < 3) bad = 1 }
+	END { exit bad || n != 6 }' lens.tsv
 
 ok "norms.awk" sh -c 'layer-run -m "$2" -n --tap resid_post,mlp_out=- in.tms | tcat --tsv | awk -f "$1/norms.awk" >norms.tsv' \
 	- "$P" "$MOOD"
@@ -108,8 +109,7 @@ ok "time.sh" "$P/time.sh" profile.json time.png
 pictured "time by layer" time.png
 
 ok "effect.sh" "$P/effect.sh" "$MOOD" prompts.jsonl happy sad effect
-ok "after layer 3 the effect is twice what it was" sh -c 'test "$(awk "\$1 == 3 { print \$2 > 8 }" effect/effect.tsv)" || awk "
-	NR > 1 { d[\$1] = \$2 } END { exit !(d[3] > 2 * d[2]) }" effect/effect.tsv'
+ok "after layer 3 the effect is twice what it was" awk 'NR > 1 { d[$1] = $2 } END { exit !(d[3] > 2 * d[2]) }' effect/effect.tsv
 pictured "effect by layer" effect/effect.png
 
 ok "steering.sh" "$P/steering.sh" "$MOOD" "$MOOD/prompts.jsonl" 3 happy sad -1,0,1 ' happy, glad, joyful, cheerful' \

@@ -4,21 +4,21 @@
 
 #include "checkpoint.h"
 #include "embed.h"
+#include "hooks.h"
 #include "memory.h"
 #include "option.h"
 #include "progress.h"
 #include "resid.h"
-#include "tap.h"
 #include "tms.h"
 
 enum { VARIANTS_LIMIT = 65536 };
 
 static struct {
 	uint64_t variants;
-	const char *resid, *tap_dtype;
-	struct option_list taps;
+	const char *resid;
+	struct hook_options hooks;
 	bool no_output;
-} arg;
+} arg = { .hooks = HOOK_OPTIONS };
 
 static const struct option options[] = {
 	OPTION_MODEL,
@@ -26,8 +26,7 @@ static const struct option options[] = {
 	{ OPTION_FLAG, 'n', NULL, &arg.no_output, NULL, "no residual stream, only taps", HISTORY_NO, 0 },
 	{ OPTION_COUNT, 0, "variants", &arg.variants, "K", "K variants of every sample, for steer to tell apart", HISTORY_YES, 1 },
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "type of the stream: f32, bf16, f16 or f64 (default: the table's, or f32 where rows are computed)", HISTORY_YES, 0 },
-	{ OPTION_LIST, 0, "tap", &arg.taps, "embed[/POOL]=FILE", "write the rows to FILE too", HISTORY_NO, 0 },
-	{ OPTION_STRING, 0, "tap-dtype", &arg.tap_dtype, "T", "type of taps' rows (default f32)", HISTORY_YES, 0 },
+	OPTION_HOOKS(arg.hooks),
 	OPTION_LAST
 };
 
@@ -35,10 +34,11 @@ struct run {
 	struct checkpoint *checkpoint;
 	const struct model *m;
 	struct embed embed;
-	enum dtype dtype, tap_dtype;
+	enum dtype dtype;
 	struct tms_reader *in;
 	struct tms_writer *out;
-	struct taps *taps;
+	struct hooks hooks;
+	bool patched[SITE_COUNT], filtered[SITE_COUNT];
 	uint64_t tokens;
 };
 
@@ -90,9 +90,14 @@ static int open_streams(struct run *r, const char *path, struct error *e)
 		h.n_variants = arg.variants;
 	}
 	const struct tms_step step = { .from = -1 };
-	r->taps = taps_open(&arg.taps, "embed", r->m, &h, &step, r->tap_dtype, e);
-	int status = r->taps ? 0 : -1;
-	if (status == 0 && !arg.no_output && (common.output || !taps_on_stdout(r->taps))) {
+	int status = hooks_open(&r->hooks, &arg.hooks, "embed", r->m, &h, tms_name(r->in), e);
+	if (status == 0)
+		status = hooks_start(&r->hooks, &h, &step, DTYPE_F32, e);
+	if (status == 0) {
+		patches_wanted(r->hooks.patches, -1, r->patched);
+		filters_wanted(r->hooks.filters, -1, r->filtered);
+	}
+	if (status == 0 && !arg.no_output && (common.output || !taps_on_stdout(r->hooks.taps))) {
 		r->out = tms_create(common.output, &h, &step, NULL, e);
 		status = r->out ? 0 : -1;
 	}
@@ -114,19 +119,49 @@ static int check_sample(const struct run *r, const struct sample *s, struct erro
 	return 0;
 }
 
-static int tap_piece(struct run *r, const struct frame *piece, struct error *e)
+static int change(struct run *r, const struct frame *piece, enum dtype work, char *rows, struct error *e)
 {
-	size_t n = frame_n_rows(piece);
+	size_t width = r->m->width;
+	char *at = rows;
+	for (size_t i = 0; i < piece->n_samples && r->patched[SITE_EMBED]; i++) {
+		const struct sample *s = &piece->samples[i];
+		patches_apply(r->hooks.patches, SITE_EMBED, -1, s, piece->variant, s->first, s->n, at, width, width, work);
+		at += s->n * width * dtype_size(work);
+	}
+	return r->filtered[SITE_EMBED] ? filters_run(r->hooks.filters, SITE_EMBED, -1, piece, work, rows, e) : 0;
+}
+
+/* What is changed of the rows is rounded to the stream's type; taps read them before that. */
+static int hook_piece(struct run *r, struct frame *piece, struct error *e)
+{
+	size_t n = frame_n_rows(piece), len = n * r->m->width;
 	enum dtype work = piece->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-	void *rows = mem_try(n * r->m->width * dtype_size(work), "a tap's rows", e);
+	bool changed = r->patched[SITE_EMBED] || r->filtered[SITE_EMBED];
+	if (!changed && !taps_any(r->hooks.taps))
+		return 0;
+	void *rows = mem_try(len * dtype_size(work), "rows of the embedding", e);
 	if (!rows)
 		return -1;
-	dtype_convert(rows, work, piece->rows, piece->dtype, n * r->m->width);
+	dtype_convert(rows, work, piece->rows, piece->dtype, len);
 	struct tap_rows at = { .work = work };
 	at.at[SITE_EMBED] = rows;
-	int status = taps_put(r->taps, -1, piece, 0, n, &at, e);
+	int status = changed ? change(r, piece, work, rows, e) : 0;
+	if (status == 0)
+		status = taps_put(r->hooks.taps, -1, piece, 0, n, &at, e);
+	if (status == 0 && changed)
+		dtype_convert(piece->rows, piece->dtype, rows, work, len);
 	free(rows);
 	return status;
+}
+
+static void embed_piece(struct run *r, const struct frame *f)
+{
+	size_t row_len = r->m->width * dtype_size(r->dtype), at = 0;
+	for (size_t i = 0; i < f->n_samples; i++) {
+		const struct sample *s = &f->samples[i];
+		embed_rows(&r->embed, s->tokens + s->first, s->first, s->n, (char *)f->rows + at * row_len, r->dtype);
+		at += s->n;
+	}
 }
 
 static int give_piece(struct run *r, const struct frame *piece, struct error *e)
@@ -137,22 +172,19 @@ static int give_piece(struct run *r, const struct frame *piece, struct error *e)
 	f->dtype = r->dtype;
 	f->n_dims = 1;
 	f->dim[0] = r->m->width;
-	size_t row_len = r->m->width * dtype_size(r->dtype), at = 0;
-	int status = frame_take_rows(f, frame_n_rows(f) * row_len, e);
-	for (size_t i = 0; i < f->n_samples && status == 0; i++) {
-		const struct sample *s = &f->samples[i];
-		embed_rows(&r->embed, s->tokens + s->first, s->first, s->n, (char *)f->rows + at * row_len, r->dtype);
-		at += s->n;
-	}
+	int status = frame_take_rows(f, frame_n_rows(f) * r->m->width * dtype_size(r->dtype), e);
+	if (status == 0)
+		embed_piece(r, f);
 	for (uint64_t k = 0; k < (arg.variants ? arg.variants : 1) && status == 0; k++) {
 		if (arg.variants)
 			f->variant = (int)k;
-		if (taps_any(r->taps))
-			status = tap_piece(r, f, e);
+		if (k && (r->patched[SITE_EMBED] || r->filtered[SITE_EMBED]))
+			embed_piece(r, f);
+		status = hook_piece(r, f, e);
 		if (status == 0 && r->out)
 			status = tms_write(r->out, f, e);
 	}
-	r->tokens += at;
+	r->tokens += frame_n_rows(f);
 	frame_free(f);
 	return status;
 }
@@ -197,17 +229,12 @@ static int embed_all(struct run *r, struct error *e)
 
 static int finish(struct run *r, int status, struct error *e)
 {
-	struct taps *taps = r->taps;
 	struct tms_writer *out = r->out;
-	if (status == 0 && taps) {
-		status = taps_finish(taps, e);
-		taps = NULL;
-	}
+	status = hooks_finish(&r->hooks, status, 0, 0, e);
 	if (status == 0 && out) {
 		status = tms_finish(out, e);
 		out = NULL;
 	}
-	taps_abort(taps);
 	tms_abort(out);
 	tms_close(r->in);
 	checkpoint_close(r->checkpoint);
@@ -223,7 +250,7 @@ static int run(char **files, int n_files, struct error *e)
 		return -1;
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose embedding?");
-	if (arg.no_output && !arg.taps.n)
+	if (arg.no_output && !arg.hooks.taps.n)
 		return error_set(e, "-n writes no stream, and there is no --tap: nothing would come out");
 	if (arg.variants > VARIANTS_LIMIT)
 		return error_set(e, "--variants %ju: at most %d variants are made", (uintmax_t)arg.variants, VARIANTS_LIMIT);
@@ -231,9 +258,7 @@ static int run(char **files, int n_files, struct error *e)
 	if (!r.checkpoint)
 		return -1;
 	r.m = checkpoint_model(r.checkpoint);
-	int status = resid_dtype("--tap-dtype", arg.tap_dtype, DTYPE_F32, &r.tap_dtype, e);
-	if (status == 0)
-		status = find_tables(&r, e);
+	int status = find_tables(&r, e);
 	if (status == 0)
 		status = open_streams(&r, path, e);
 	if (status == 0)
