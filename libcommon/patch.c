@@ -119,9 +119,10 @@ static int spec_site(struct patches *p, struct spec *s, const char *site, const 
 	struct selection selection;
 	char *text = layers && *layers && strcmp(layers, "-") ? mem_format("%s@%s", site, layers) : mem_string(site);
 	int status = selection_parse(&selection, text, p->program, e);
-	free(text);
-	if (status < 0)
+	if (status < 0) {
+		free(text);
 		return -1;
+	}
 	s->layers = mem_zero(p->m->n_layers + 1, sizeof *s->layers);
 	status = selection_layers(&selection, p->m, s->layers, e);
 	size_t count = 0;
@@ -130,6 +131,7 @@ static int spec_site(struct patches *p, struct spec *s, const char *site, const 
 		s->site = selection.site[i] ? i : s->site;
 	}
 	selection_release(&selection);
+	free(text); /* which the selection and its messages borrowed */
 	if (status == 0 && count != 1)
 		status = error_set(e, "one site is patched by one patch");
 	if (status == 0 && s->site == SITE_EXPERT_IDX)

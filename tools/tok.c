@@ -92,7 +92,7 @@ static int encode(struct run *r, struct input *in, struct tms_writer *out, struc
 static int run_encode(struct run *r, char **files, int n_files, struct error *e)
 {
 	struct input_options o = { INPUT_AUTO, arg.field, (const char *const *)files, (size_t)n_files };
-	const struct tms_header h = { .kind = TMS_TOKENS, .order = TMS_ORDER_ANY };
+	const struct tms_header h = { .kind = TMS_TOKENS, .order = TMS_ORDER_LAYER };
 	const struct tms_step step = { r->identity, -1, -1 };
 	if (arg.format && input_format_of(arg.format, &o.format, e) < 0)
 		return -1;
