@@ -29,10 +29,10 @@ left()
 	return 1
 }
 
-# More than a batch of 4096 rows, samples of more than a tile of 512 and one of more than a batch, one token, none.
+# More than a batch of 4096 rows, samples of more than a tile of 512, one token, none.
 awk 'BEGIN {
 	srand(7)
-	split("1 700 2 33 0 128 5 61 17 300 1 90 4200", len, " ")
+	split("1 700 2 33 0 128 5 61 17 300 1 90 1500 1400", len, " ")
 	for (i = 1; i in len; i++) {
 		printf "{\"id\":\"s%d\",\"input_ids\":[", i
 		for (j = 0; j < len[i]; j++)
@@ -42,7 +42,7 @@ awk 'BEGIN {
 }' >ids.jsonl
 tok -f ids -o ids.tms ids.jsonl
 # The same without the longest, for what is done often.
-grep -v s13 ids.jsonl | tok -f ids -o few.tms
+grep -v -e s13 -e s14 ids.jsonl | tok -f ids -o few.tms
 
 cat >scale.py <<'END'
 """Rows times a number, begun once: a line in the file `starts`."""
@@ -88,6 +88,11 @@ do
 done
 
 model=$TESTS/data/models/llama-bf16
+awk 'BEGIN { printf "{\"input_ids\":[7"; for (i = 1; i < 4300; i++) printf ",%d", i * 37 % 190; print "]}" }' |
+	tok -f ids | embed -m "$model" -o in.tms
+layer-run -m "$model" -o base.tms in.tms
+layer-run -m "$model" --filter "$sites=cat" -o null.tms in.tms
+ok "a sample longer than a batch" same_rows base.tms null.tms
 embed -m "$model" -o in.tms few.tms
 layer-run -m "$model" --tap attn_out,mlp_out,q=base.taps -o base.tms in.tms
 
