@@ -267,6 +267,8 @@ static int run(char **files, int n_files, struct error *e)
 }
 
 const struct tool tool = {
-	"embed", "-m MODEL [-n] [--variants K] [--resid-dtype T] [--tap embed[/POOL]=FILE] [-o FILE] [FILE]",
+	"embed",
+	"-m MODEL [-n] [--variants K] [--resid-dtype T] [--tap embed[/POOL]=FILE] [--filter embed=COMMAND] "
+	"[--patch embed[/pos:LIST]=FILE] [-o FILE] [FILE]",
 	"Reads tokens and writes the residual stream that enters layer 0: token and position embeddings.", options, run
 };
