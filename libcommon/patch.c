@@ -8,22 +8,14 @@
 #include "io.h"
 #include "memory.h"
 #include "progress.h"
-
-struct range {                  /* start..end by step; negative numbers count from the end */
-	int64_t start, end, step;
-};
-
-struct list {                   /* n == 0: all */
-	struct range *ranges;
-	size_t n;
-};
+#include "ranges.h"
 
 struct spec {
 	char *text;             /* for messages */
 	char *file;
 	enum site site;
 	bool *layers;           /* (n_layers) */
-	struct list pos, head;
+	struct ranges pos, head;        /* n == 0: all */
 	int variant;            /* the only one that it changes; -1: every one */
 	bool found;             /* some rows of its file */
 };
@@ -64,52 +56,21 @@ struct patches *patches_open(const struct model *m, const char *program)
 	return p;
 }
 
-/* -------- lists of positions and heads */
-
-static int read_number(const char **at, int64_t *v)
+/* A LIST of the command line or a field of a table; nothing, or "-" there, is all. */
+static int list_parse(struct ranges *r, const char *text, struct error *e)
 {
-	char *end;
-	*v = strtoll(*at, &end, 10);
-	if (end == *at)
+	if (!text || !*text || strcmp(text, "-") == 0)
+		return 0;
+	if (ranges_parse(r, text, e) < 0)
 		return -1;
-	*at = end;
+	if (ranges_all(r))
+		ranges_release(r);
 	return 0;
 }
 
-/* 3  0-5  0-30:5  -1  3,7,-1  all */
-static int list_parse(struct list *l, const char *text, struct error *e)
+static bool list_has(const struct ranges *r, size_t i, size_t count)
 {
-	size_t capacity = 0;
-	if (!text || !*text || strcmp(text, "all") == 0 || strcmp(text, "-") == 0)
-		return 0;
-	for (const char *at = text;; at++) {
-		struct range r = { .step = 1 };
-		if (read_number(&at, &r.start) < 0)
-			return error_set(e, "%s: isn't a list such as 3 or 0-5 or 0-30:5 or 3,7,-1", text);
-		r.end = r.start;
-		if (*at == '-' && (at++, read_number(&at, &r.end)) < 0)
-			return error_set(e, "%s: a range needs an end", text);
-		if (*at == ':' && ((at++, read_number(&at, &r.step)) < 0 || r.step < 1))
-			return error_set(e, "%s: a step is a number above 0", text);
-		mem_grow((void **)&l->ranges, &capacity, l->n + 1, sizeof r);
-		l->ranges[l->n++] = r;
-		if (!*at)
-			return 0;
-		if (*at != ',')
-			return error_set(e, "%s: isn't a list such as 3 or 0-5 or 0-30:5 or 3,7,-1", text);
-	}
-}
-
-static bool list_has(const struct list *l, int64_t v, int64_t count)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		struct range r = l->ranges[i];
-		r.start += r.start < 0 ? count : 0;
-		r.end += r.end < 0 ? count : 0;
-		if (v >= r.start && v <= r.end && (v - r.start) % r.step == 0)
-			return true;
-	}
-	return l->n == 0;
+	return r->n == 0 || ranges_have(r, (uint32_t)count, (uint32_t)i);
 }
 
 /* -------- what is to be patched */
@@ -149,7 +110,7 @@ static int spec_heads(struct patches *p, struct spec *s, struct error *e)
 		return error_set(e, "%s has no heads", site_name(s->site));
 	bool any = false;
 	for (size_t h = 0; h < dim[0]; h++)
-		any |= list_has(&s->head, (int64_t)h, (int64_t)dim[0]);
+		any |= list_has(&s->head, h, dim[0]);
 	return any ? 0 : error_set(e, "%s has heads 0 to %zu", site_name(s->site), dim[0] - 1);
 }
 
@@ -454,7 +415,7 @@ static void put_row(const struct patches *p, const struct entry *x, const char *
 	site_shape(x->site, p->m, dim);
 	dim[1] = x->width / dim[0];
 	for (size_t h = 0; h < dim[0]; h++)
-		if (list_has(&x->spec->head, (int64_t)h, (int64_t)dim[0]))
+		if (list_has(&x->spec->head, h, dim[0]))
 			dtype_convert(to + h * dim[1] * dtype_size(work), work, from + h * dim[1] * dtype_size(x->dtype), x->dtype,
 			              dim[1]);
 }
@@ -519,8 +480,8 @@ void patches_close(struct patches *p)
 		free(p->specs[i].text);
 		free(p->specs[i].file);
 		free(p->specs[i].layers);
-		free(p->specs[i].pos.ranges);
-		free(p->specs[i].head.ranges);
+		ranges_release(&p->specs[i].pos);
+		ranges_release(&p->specs[i].head);
 	}
 	for (size_t i = 0; i < p->n; i++) {
 		free(p->entries[i].id);

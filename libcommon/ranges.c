@@ -30,13 +30,14 @@ static int whole(const char **text, int64_t *n)
 static int parse_range(struct range *r, const char *text)
 {
 	if (strcmp(text, "all") == 0) {
-		*r = (struct range){ 0, -1 };
+		*r = (struct range){ 0, -1, 1 };
 		return 0;
 	}
 	if (strcmp(text, "last") == 0) {
-		*r = (struct range){ -1, -1 };
+		*r = (struct range){ -1, -1, 1 };
 		return 0;
 	}
+	r->step = 1;
 	if (strncmp(text, "from:", 5) == 0) {
 		text += 5;
 		r->last = -1;
@@ -45,10 +46,15 @@ static int parse_range(struct range *r, const char *text)
 	if (whole(&text, &r->first) < 0)
 		return -1;
 	r->last = r->first;
-	if (*text != '-' || r->first < 0)
+	if (*text != '-')
 		return *text ? -1 : 0;
 	text++;
-	return whole(&text, &r->last) < 0 || *text || r->last < r->first ? -1 : 0;
+	if (whole(&text, &r->last) < 0 || ((r->last < 0) == (r->first < 0) && r->last < r->first))
+		return -1;
+	if (*text != ':')
+		return *text ? -1 : 0;
+	text++;
+	return whole(&text, &r->step) < 0 || *text || r->step < 1 ? -1 : 0;
 }
 
 int ranges_parse(struct ranges *r, const char *text, struct error *e)
@@ -59,7 +65,7 @@ int ranges_parse(struct ranges *r, const char *text, struct error *e)
 	int status = 0;
 	for (size_t i = 0; i < n && status == 0; i++)
 		if (parse_range(&r->range[i], item[i]) < 0)
-			status = error_set(e, "'%s' names no positions; last, all, N, from:N or A-B does", item[i]);
+			status = error_set(e, "'%s' names no positions; last, all, N, from:N, A-B or A-B:STEP does", item[i]);
 	free(item);
 	if (status < 0)
 		ranges_release(r);
@@ -75,7 +81,7 @@ void ranges_release(struct ranges *r)
 bool ranges_all(const struct ranges *r)
 {
 	for (size_t i = 0; i < r->n; i++)
-		if (r->range[i].first == 0 && r->range[i].last == -1)
+		if (r->range[i].first == 0 && r->range[i].last == -1 && r->range[i].step == 1)
 			return true;
 	return false;
 }
@@ -86,7 +92,7 @@ bool ranges_have(const struct ranges *r, uint32_t len, uint32_t position)
 		int64_t first = r->range[i].first, last = r->range[i].last;
 		first += first < 0 ? (int64_t)len : 0;
 		last += last < 0 ? (int64_t)len : 0;
-		if (position >= first && position <= last)
+		if (position >= first && position <= last && (position - first) % r->range[i].step == 0)
 			return true;
 	}
 	return false;

@@ -1,6 +1,6 @@
 /*
- * Positions of a sample as the command line names them: all, last, N, from:N, A-B (both included), or several of these
- * with commas between.  A negative N counts from the sample's end: -1 is the last.
+ * Positions of a sample, or heads, as the command line names them: all, last, N, from:N, A-B (both included), A-B:STEP, or
+ * several of these with commas between.  A negative N counts from the end: -1 is the last.
  */
 #ifndef RANGES_H
 #define RANGES_H
@@ -13,6 +13,7 @@
 
 struct range {
 	int64_t first, last;    /* negative: from the end */
+	int64_t step;
 };
 
 struct ranges {
@@ -26,7 +27,7 @@ void ranges_release(struct ranges *r);
 /* Every position of any sample. */
 bool ranges_all(const struct ranges *r);
 
-/* Whether a sample of len tokens has that position named. */
+/* Whether that position of a sample of len tokens is named. */
 bool ranges_have(const struct ranges *r, uint32_t len, uint32_t position);
 
 #endif

@@ -19,6 +19,7 @@ TMP=$(mktemp -d "${TMPDIR:-/tmp}/onelayer-test.XXXXXX") || exit
 trap 'rm -rf "$TMP"' EXIT
 trap 'exit 1' HUP INT TERM
 PATH=$BIN:$PATH
+unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs the tests: recipes have a make of their own
 TMPDIR=$TMP
 LC_ALL=C
 export BIN BUILD UNIT FUZZ TESTS MOOD TMP TMPDIR PATH LC_ALL
