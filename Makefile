@@ -47,9 +47,8 @@ LIBS = $(PACKAGE_LIBS) -ldnnl -ldl -lm
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 FLAGS_x86_avx2 = -mavx2 -mfma -mf16c
 FLAGS_x86_avx512 = $(AVX512)
-FLAGS_x86_avx512bf16 = $(AVX512) -mavx512bf16
-FLAGS_x86_amx = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
-# gcc vectorises the conversions only where nobody reads the processor's exception flags.  It changes no value.
+# Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
+# flags.  It changes no value.
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_components = -O3
