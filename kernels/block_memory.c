@@ -28,8 +28,7 @@ static void widths(const struct model *m, const bool wanted[SITE_COUNT], size_t 
 	width[BUFFER_ROUTER] = m->n_experts;
 }
 
-/* Operands are planned in the widest type that the device has: layers of one model may differ. */
-static size_t operand_len(const struct ops *ops, struct device *d, size_t n, size_t k)
+size_t operand_most(const struct ops *ops, struct device *d, size_t n, size_t k)
 {
 	size_t wide = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_F32));
 	size_t narrow = ops->operand_len(d, n, k, ops->operand_type(d, DTYPE_BF16));
@@ -57,8 +56,8 @@ static void take_tile(struct taker *t, struct tile_memory *tile, const struct op
 	widths(m, wanted, width);
 	for (int i = 0; i < BUFFER_COUNT; i++)
 		tile->buffer[i] = take(t, n * width[i] * dtype_size(ops->work));
-	tile->norm_operand = take(t, operand_len(ops, d, n, m->width));
-	tile->act_operand = take(t, operand_len(ops, d, n, m->inner));
+	tile->norm_operand = take(t, operand_most(ops, d, n, m->width));
+	tile->act_operand = take(t, operand_most(ops, d, n, m->inner));
 }
 
 static void take_batch(struct taker *t, struct block_memory *b, const struct ops *ops, struct device *d,
@@ -69,8 +68,8 @@ static void take_batch(struct taker *t, struct block_memory *b, const struct ops
 	/* Plain attention leaves rows. */
 	bool plain = wanted[SITE_ATTN_SCORES] || wanted[SITE_ATTN_PROBS];
 	b->ctx = take(t, wanted[SITE_ATTN_CTX] || plain ? n_rows * q_width(m) * element : 0);
-	b->ctx_operand = take(t, operand_len(ops, d, n_rows, q_width(m)));
-	b->mlp_operand = take(t, m->n_experts ? operand_len(ops, d, n_rows, m->width) : 0);
+	b->ctx_operand = take(t, operand_most(ops, d, n_rows, q_width(m)));
+	b->mlp_operand = take(t, m->n_experts ? operand_most(ops, d, n_rows, m->width) : 0);
 	b->k = take(t, n_rows * kv_width(m) * element);
 	b->v = take(t, n_rows * kv_width(m) * element);
 }

@@ -48,6 +48,9 @@ size_t block_batch_len(const struct ops *ops, struct device *d, const struct mod
 
 void block_memory_release(struct block_memory *b);
 
+/* Bytes of n rows of k as an operand of the widest type that the device has: layers of one model may differ. */
+size_t operand_most(const struct ops *ops, struct device *d, size_t n, size_t k);
+
 /* Columns of q, and of k or v. */
 size_t q_width(const struct model *m);
 size_t kv_width(const struct model *m);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_memory.h"
 #include "memory.h"
 
 /* Rows that one task gives to an expert, and tasks a thread in one wave. */
@@ -51,16 +52,14 @@ static size_t gate_up_width(const struct model *m)
 	return m->gated ? 2 * m->expert_inner : m->expert_inner;
 }
 
-static size_t operand_most(const struct ops *ops, struct device *d, size_t k)
+static size_t chunk_operand(const struct ops *ops, struct device *d, size_t k)
 {
-	size_t wide = ops->operand_len(d, CHUNK, k, ops->operand_type(d, DTYPE_F32));
-	size_t narrow = ops->operand_len(d, CHUNK, k, ops->operand_type(d, DTYPE_BF16));
-	return aligned(wide > narrow ? wide : narrow);
+	return aligned(operand_most(ops, d, CHUNK, k));
 }
 
 static size_t scratch_len(const struct ops *ops, struct device *d, const struct model *m)
 {
-	return operand_most(ops, d, m->width) + operand_most(ops, d, m->expert_inner) +
+	return chunk_operand(ops, d, m->width) + chunk_operand(ops, d, m->expert_inner) +
 	       aligned(CHUNK * gate_up_width(m) * dtype_size(ops->work));
 }
 
@@ -101,8 +100,8 @@ struct experts *experts_open(const struct ops *ops, struct device *d, const stru
 	x->begin = mem_zero(m->n_experts + 1, sizeof *x->begin);
 	char *at = x->memory;
 	for (size_t i = 0; i < x->n_slots; i++) {
-		x->scratch[i].gathered = take(&at, operand_most(ops, d, m->width));
-		x->scratch[i].act = take(&at, operand_most(ops, d, m->expert_inner));
+		x->scratch[i].gathered = take(&at, chunk_operand(ops, d, m->width));
+		x->scratch[i].act = take(&at, chunk_operand(ops, d, m->expert_inner));
 		x->scratch[i].gate_up = take(&at, CHUNK * gate_up_width(m) * element);
 	}
 	x->wave = take(&at, wave_rows(x->n_slots) * m->width * element);

@@ -56,17 +56,12 @@ static size_t site_row_len(const struct sweep *s, enum site site)
 	return width * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
 }
 
-static bool by_length(enum site site)
-{
-	return site == SITE_ATTN_SCORES || site == SITE_ATTN_PROBS;
-}
-
 /* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
 static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
 {
 	size_t slots = s->filters ? 1 : workers_count(s->workers), a_row = s->m->width * dtype_size(s->ops->work);
 	for (enum site site = 0; site < SITE_COUNT; site++)
-		if (wanted[site] && !by_length(site))
+		if (wanted[site] && !site_by_length(site))
 			a_row += site_row_len(s, site);
 	return n_rows * a_row + block_len(s->ops, s->device, s->m, slots, n_rows, wanted, s->filters) -
 	       block_len(s->ops, s->device, s->m, slots, 0, wanted, s->filters);
@@ -314,7 +309,7 @@ static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, st
 		struct scores_of scores = { p->block, o->batch_row };
 		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .context = &scores };
 		for (enum site site = 0; site < SITE_COUNT; site++)
-			if (sites->read[site] && !by_length(site))
+			if (sites->read[site] && !site_by_length(site))
 				rows.at[site] = (char *)sites->read[site] + o->batch_row * site_row_len(s, site);
 		if (s->tap(s->context, layer, o->f, o->done, o->n_here, &rows, e) < 0)
 			return -1;
@@ -331,7 +326,7 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 		if (!wanted[site])
 			continue;
 		if (!p->site_rows[site]) {
-			size_t len = by_length(site) ? 1 : p->batch_rows * site_row_len(p->s, site);
+			size_t len = site_by_length(site) ? 1 : p->batch_rows * site_row_len(p->s, site);
 			p->site_rows[site] = mem_try(len, site_name(site), e);
 			if (!p->site_rows[site])
 				return -1;

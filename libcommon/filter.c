@@ -301,7 +301,7 @@ int filters_run(struct filters *all, enum site site, int layer, const struct fra
 	f.layer = layer;
 	f.dtype = work;
 	f.n_dims = site_shape(site, all->m, f.dim);
-	if (site == SITE_ATTN_SCORES || site == SITE_ATTN_PROBS)
+	if (site_by_length(site))
 		f.dim[1] = frame->samples[0].len;
 	f.rows = rows;
 	for (size_t i = 0; i < all->n; i++)

@@ -10,22 +10,32 @@
 
 #define BUFFER_LEN ((size_t)64 << 10)
 
-int scratch_open(struct scratch *s, const char *dir, struct error *e)
+const char *scratch_directory(const char *dir)
 {
 	const char *tmp = getenv("TMPDIR");
-	if (!dir)
-		dir = tmp && *tmp ? tmp : "/var/tmp";
-	*s = (struct scratch){ .fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) };
-	if (s->fd < 0) {
-		/* Not every file system has files without a name. */
-		char *path = mem_format("%s/onelayer-XXXXXX", dir);
-		s->fd = mkostemp(path, O_CLOEXEC);
-		if (s->fd < 0)
-			error_errno(e, "%s: no temporary file can be made there", dir);
-		else
-			unlink(path);
-		free(path);
-	}
+	return dir ? dir : tmp && *tmp ? tmp : "/var/tmp";
+}
+
+int scratch_file(const char *dir, const char *name, struct error *e)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	/* Not every file system has files without a name. */
+	char *path = mem_format("%s/onelayer-XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		error_errno(e, "%s: no temporary file can be made there", name);
+	else
+		unlink(path);
+	free(path);
+	return fd;
+}
+
+int scratch_open(struct scratch *s, const char *dir, struct error *e)
+{
+	dir = scratch_directory(dir);
+	*s = (struct scratch){ .fd = scratch_file(dir, dir, e) };
 	if (s->fd < 0)
 		return -1;
 	s->name = mem_string(dir);

@@ -15,6 +15,12 @@ struct scratch {
 	size_t buffered;
 };
 
+/* Where temporary files go: dir itself, or without one $TMPDIR, else /var/tmp. */
+const char *scratch_directory(const char *dir);
+
+/* The descriptor of such a file, open for reading and writing; -1 and e, which calls the directory `name`. */
+int scratch_file(const char *dir, const char *name, struct error *e) MUST_CHECK;
+
 /* dir NULL: $TMPDIR, else /var/tmp.  0 or -1. */
 int scratch_open(struct scratch *s, const char *dir, struct error *e) MUST_CHECK;
 int scratch_append(struct scratch *s, const void *p, size_t n, struct error *e) MUST_CHECK;

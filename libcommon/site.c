@@ -69,6 +69,11 @@ static enum site find_ours(const char *name, size_t len)
 	return SITE_NONE;
 }
 
+bool site_by_length(enum site s)
+{
+	return strchr(sites[s].shape, 'L') != NULL;
+}
+
 enum site site_find(const char *name, size_t len)
 {
 	enum site s = find_ours(name, len);

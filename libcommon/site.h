@@ -39,6 +39,9 @@ bool site_in_block(enum site s);
 /* Whether the model has it in that layer (layer is ignored outside the block). */
 bool site_exists(enum site s, const struct model *m, size_t layer);
 
+/* Rows of this site are as long as their sample: attn_scores, attn_probs. */
+bool site_by_length(enum site s);
+
 /* The shape of one row: at most FRAME_DIMS dims into dim, their number returned.  A dimension that is the
  * sample's length (attn_scores, attn_probs) is given as 0. */
 int site_shape(enum site s, const struct model *m, size_t dim[]);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "scratch.h"
 
 struct held {
 	struct frame *frame;
@@ -38,40 +39,25 @@ static void generation_init(struct generation *g)
 struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header)
 {
 	struct spill *s = mem_zero(1, sizeof *s);
-	const char *tmp = getenv("TMPDIR");
 	s->ram = ram;
 	tms_header_copy(&s->header, header);
 	s->header.order = TMS_ORDER_ANY;
-	s->dir = mem_string(dir ? dir : tmp && *tmp ? tmp : "/var/tmp");
+	s->dir = mem_string(scratch_directory(dir));
 	generation_init(&s->now);
 	generation_init(&s->next);
 	return s;
 }
 
-/* A file without a name, so that nothing is left behind however the process ends. */
-static int anonymous_file(const char *dir, struct error *e)
-{
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	char *path = mem_format("%s/onelayer-spill-XXXXXX", dir);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		error_errno(e, "--spill %s: can't make a file there", dir);
-	else
-		unlink(path);
-	free(path);
-	return fd;
-}
-
 static int begin_file(struct spill *s, struct error *e)
 {
 	struct generation *g = &s->next;
-	g->fd = anonymous_file(s->dir, e);
-	if (g->fd < 0)
-		return -1;
-	int fd = fcntl(g->fd, F_DUPFD_CLOEXEC, 3);
 	char *name = mem_format("--spill %s", s->dir);
+	g->fd = scratch_file(s->dir, name, e);
+	if (g->fd < 0) {
+		free(name);
+		return -1;
+	}
+	int fd = fcntl(g->fd, F_DUPFD_CLOEXEC, 3);
 	g->writer = fd < 0 ? NULL : tms_create_fd(fd, name, &s->header, e);
 	if (fd < 0)
 		error_errno(e, "%s", name);

@@ -170,14 +170,6 @@ int taps_last_layer(const struct taps *t)
 	return -1;
 }
 
-bool taps_on_stdout(const struct taps *t)
-{
-	for (size_t i = 0; i < t->n_streams; i++)
-		if (strcmp(t->streams[i].target, "-") == 0)
-			return true;
-	return false;
-}
-
 bool taps_any(const struct taps *t)
 {
 	return t->n_taps > 0;
@@ -302,11 +294,6 @@ static enum dtype cell_dtype(const struct cell *c, enum dtype work)
 	return c->dtype == DTYPE_NONE ? work : c->dtype;
 }
 
-static bool by_length(const struct cell *c)
-{
-	return c->site == SITE_ATTN_SCORES || c->site == SITE_ATTN_PROBS;
-}
-
 static size_t row_width(const struct cell *c)
 {
 	size_t n = 1;
@@ -321,7 +308,7 @@ static size_t row_width(const struct cell *c)
  */
 static int next_piece(struct cell *c, const struct frame *like, enum dtype dtype)
 {
-	if (!by_length(c)) {
+	if (!site_by_length(c->site)) {
 		if (!c->width)
 			c->width = row_width(c);
 		return frame_cut(like, c->width * dtype_size(dtype), &c->cursor, &c->piece);
@@ -365,7 +352,7 @@ static int begin_piece(struct taps *t, struct lane *lane, struct cell *c, const 
 		c->due = frame_n_rows(&c->piece);
 		size_t len = c->due * c->width * dtype_size(dtype);
 		if (c->due == 0) {
-			if (by_length(c)) /* rows of no length have no shape on the wire */
+			if (site_by_length(c->site)) /* rows of no length have no shape on the wire */
 				continue;
 			if (give(t, lane, c->tap->stream, &c->piece, e) < 0)
 				return -1;
@@ -392,7 +379,7 @@ static int put_rows(struct cell *c, const struct tap_rows *rows, size_t skip, si
 	enum dtype from = c->site == SITE_EXPERT_IDX ? DTYPE_I32 : rows->work;
 	size_t count = n * c->width;
 	c->have += n;
-	if (!by_length(c)) {
+	if (!site_by_length(c->site)) {
 		const char *source = rows->at[c->site];
 		dtype_convert(to, dtype, source + skip * c->width * dtype_size(from), from, count);
 		return 0;

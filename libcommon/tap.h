@@ -34,9 +34,6 @@ void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT]);
 /* The last layer that any tap names; -1: none inside the block. */
 int taps_last_layer(const struct taps *t);
 
-/* Whether a tap goes to standard output. */
-bool taps_on_stdout(const struct taps *t);
-
 /* Whether any tap is there, and whether all of them ended early ("|command" that went away). */
 bool taps_any(const struct taps *t);
 bool taps_all_ended(const struct taps *t);

@@ -97,7 +97,7 @@ static int open_streams(struct run *r, const char *path, struct error *e)
 		patches_wanted(r->hooks.patches, -1, r->patched);
 		filters_wanted(r->hooks.filters, -1, r->filtered);
 	}
-	if (status == 0 && !arg.no_output && (common.output || !taps_on_stdout(r->hooks.taps))) {
+	if (status == 0 && !arg.no_output && (common.output || !hooks_take_stdout(&arg.hooks))) {
 		r->out = tms_create(common.output, &h, &step, NULL, e);
 		status = r->out ? 0 : -1;
 	}
