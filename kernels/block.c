@@ -10,12 +10,30 @@
 
 /* -------- operations with a stopwatch */
 
+static void count_product(const struct tile *t, const struct operand *a, const struct weight *w, double start)
+{
+	t->watch->seconds[TIMER_PRODUCT] += clock_seconds() - start;
+	t->watch->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
+}
+
 static void product(const struct tile *t, const struct operand *a, const struct weight *w, struct rows out)
 {
 	double start = clock_seconds();
 	t->b->ops->product(t->b->device, a, w, out, t->b->ops->row_tile);
-	t->watch->seconds[TIMER_PRODUCT] += clock_seconds() - start;
-	t->watch->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
+	count_product(t, a, w, start);
+}
+
+/* What attention or the MLP gives goes into the stream while it is in cache, unless something is to happen on the way. */
+static bool adds_at_once(const struct tile *t, enum site a, enum site b)
+{
+	return !t->b->m->post_norms && !site_wanted(t->b, a) && !site_wanted(t->b, b);
+}
+
+static void product_add(const struct tile *t, const struct operand *a, const struct weight *w, struct rows scratch)
+{
+	double start = clock_seconds();
+	t->b->ops->product_add(t->b->device, a, w, scratch, x_rows(t), t->b->ops->row_tile);
+	count_product(t, a, w, start);
 }
 
 /* Where nothing wants the rows they are born as an operand; else pack_norm rounds them when they have been seen. */
@@ -79,7 +97,7 @@ static void turn(const struct tile *t, const struct run *r, struct rows from, st
 		b->ops->rotate(b->device, &b->m->rotary[rotary], r->table->cos, r->table->sin, b->m->head_width,
 		               r->position, from, to);
 	else
-		b->ops->store(b->device, to.p, b->ops->work, from);
+		b->ops->copy(b->device, to, from);
 }
 
 /* Queries and keys turn by their positions; keys and values go to where the whole sample's are. */
@@ -97,9 +115,15 @@ static void step_rotate(const struct tile *t)
 	for (size_t segment = 0; next_run(t, &segment, &r);) {
 		turn(t, &r, some_rows(q, r.skip, r.n, t), some_rows(turned, r.skip, r.n, t));
 		turn(t, &r, some_rows(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
-		b->ops->store(b->device, key_rows(t, &r, r.segment->v).p, b->ops->work, some_rows(v, r.skip, r.n, t));
+		b->ops->copy(b->device, key_rows(t, &r, r.segment->v), some_rows(v, r.skip, r.n, t));
 	}
 	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
+}
+
+/* With a parallel residual the stream is still to be read by the MLP's norm. */
+static bool attn_adds_at_once(const struct tile *t)
+{
+	return !t->b->m->parallel && adds_at_once(t, SITE_ATTN_PROJ, SITE_ATTN_OUT);
 }
 
 static void step_attn_proj(const struct tile *t)
@@ -109,7 +133,10 @@ static void step_attn_proj(const struct tile *t)
 	struct operand ctx = batch_operand(t, b->memory.ctx_operand, w);
 	if (site_wanted(b, SITE_ATTN_CTX))
 		b->ops->pack(b->device, ctx, site_rows(t, SITE_ATTN_CTX));
-	product(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
+	if (attn_adds_at_once(t))
+		product_add(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
+	else
+		product(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
 }
 
 static void step_attn_post_norm(const struct tile *t)
@@ -119,7 +146,8 @@ static void step_attn_post_norm(const struct tile *t)
 
 static void step_add_attn(const struct tile *t)
 {
-	add_to_stream(t, buffer_rows(t, BUFFER_PROJ));
+	if (!attn_adds_at_once(t))
+		add_to_stream(t, buffer_rows(t, BUFFER_PROJ));
 }
 
 /* The MLP's normed input: in the batch's operand where experts gather from it, else in the tile's. */
@@ -136,11 +164,28 @@ static void step_mlp_norm(const struct tile *t)
 	norm_stream(t, &t->b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
 }
 
+/* Where nobody wants what lies between, activations are made while the product is in cache. */
+static bool activates_at_once(const struct tile *t)
+{
+	const struct block *b = t->b;
+	return !site_wanted(b, SITE_MLP_GATE) && !site_wanted(b, SITE_MLP_UP) && !site_wanted(b, SITE_MLP_ACT);
+}
+
 static void step_gate_up(const struct tile *t)
 {
+	const struct block *b = t->b;
+	const struct weight *w = &b->layer->gate_up;
 	struct operand a = mlp_operand(t);
+	struct rows out = buffer_rows(t, BUFFER_GATE_UP);
 	pack_norm(t, SITE_MLP_NORM, a);
-	product(t, &a, &t->b->layer->gate_up, buffer_rows(t, BUFFER_GATE_UP));
+	if (!activates_at_once(t)) {
+		product(t, &a, w, out);
+		return;
+	}
+	struct gate gate = { b->m->activation, b->m->gated, out };
+	double start = clock_seconds();
+	b->ops->product_act(b->device, &a, w, &gate, tile_operand(t, t->memory->act_operand, &b->layer->down), b->ops->row_tile);
+	count_product(t, &a, w, start);
 }
 
 static void step_act(const struct tile *t)
@@ -148,6 +193,8 @@ static void step_act(const struct tile *t)
 	const struct block *b = t->b;
 	struct rows gate = { 0 }, out = { 0 };
 	double start = clock_seconds();
+	if (activates_at_once(t))
+		return;
 	if (b->m->gated)
 		gate = site_rows(t, SITE_MLP_GATE);
 	if (site_wanted(b, SITE_MLP_ACT))
@@ -163,7 +210,10 @@ static void step_down(const struct tile *t)
 	struct operand h = tile_operand(t, t->memory->act_operand, w);
 	if (site_wanted(t->b, SITE_MLP_ACT))
 		t->b->ops->pack(t->b->device, h, buffer_rows(t, BUFFER_ACT));
-	product(t, &h, w, buffer_rows(t, BUFFER_DOWN));
+	if (adds_at_once(t, SITE_MLP_OUT, SITE_MLP_OUT))
+		product_add(t, &h, w, buffer_rows(t, BUFFER_DOWN));
+	else
+		product(t, &h, w, buffer_rows(t, BUFFER_DOWN));
 }
 
 static void step_router(const struct tile *t)
@@ -188,7 +238,8 @@ static void step_mlp_post_norm(const struct tile *t)
 static void step_add_mlp(const struct tile *t)
 {
 	struct rows x = x_rows(t);
-	add_to_stream(t, mlp_rows(t));
+	if (has_experts(t->b) || !adds_at_once(t, SITE_MLP_OUT, SITE_MLP_OUT))
+		add_to_stream(t, mlp_rows(t));
 	t->b->ops->round(t->b->device, x, t->b->resid);
 }
 
@@ -275,6 +326,7 @@ static int change_experts(struct block *b, void *given, struct error *e)
 	const struct sites *sites = b->sites;
 	if (!sites->patched[SITE_EXPERT_OUT] && !sites->filtered[SITE_EXPERT_OUT])
 		return 0;
+	b->ops->wait(b->device);
 	if (sites->patched[SITE_EXPERT_OUT])
 		sites->patch(sites->context, SITE_EXPERT_OUT, 0, rows);
 	if (sites->filtered[SITE_EXPERT_OUT] && sites->filter(sites->context, SITE_EXPERT_OUT, rows, e) < 0)
@@ -398,6 +450,7 @@ static int filter_site(struct block *b, enum site site, struct error *e)
 	if (take_dense(b, len, e) < 0)
 		return -1;
 	copy_batch(b, site, b->dense, OUT);
+	b->ops->wait(b->device);
 	if (b->sites->filter(b->sites->context, site, (struct rows){ b->dense, n, width, width }, e) < 0)
 		return -1;
 	copy_batch(b, site, b->dense, IN);
@@ -468,6 +521,17 @@ static int place_segments(struct block *b, struct carry *carry, struct error *e)
 	return 0;
 }
 
+/* What was read has arrived, and the device is still whole. */
+static int settle(struct block *b, struct error *e)
+{
+	bool read = false;
+	for (enum site site = 0; site < SITE_COUNT; site++)
+		read |= b->sites->read[site] != NULL;
+	if (read)
+		b->ops->wait(b->device);
+	return b->ops->failed(b->device, e) ? -1 : 0;
+}
+
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e)
 {
@@ -489,6 +553,8 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 	if (has_experts(b))
 		experts_begin(b->experts, batch->x.n);
 	int status = run_steps(b, e);
+	if (!b->ops->host && status == 0)
+		status = settle(b, e);
 	for (size_t i = 0; i < b->m->n_rotaries; i++)
 		rotary_tables_trim(b->tables[i]);
 	return status;
@@ -503,7 +569,7 @@ void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 	if (b->kept[probs])
 		block_kept_scores(b, s, row - s->row, n, probs, to);
 	else
-		b->ops->scores(b->device, &a, s, all_q(b), row - s->row, n, probs, to);
+		block_plain_scores(b, &a, s, all_q(b), row - s->row, n, probs, to);
 }
 
 /* -------- opening */
@@ -529,7 +595,7 @@ struct block *block_open(const struct ops *ops, struct device *d, const struct m
 	*b = (struct block){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows, .barriers = barriers };
 	b->watches = mem_zero(workers_count(w), sizeof *b->watches);
 	for (size_t i = 0; i < m->n_rotaries; i++)
-		b->tables[i] = rotary_tables_open(&m->rotary[i], ops->work);
+		b->tables[i] = rotary_tables_open(&m->rotary[i], ops, d);
 	if (block_memory_take(&b->memory, ops, d, m, tiles, max_rows, want, e) < 0 ||
 	    (m->n_experts && !(b->experts = experts_open(ops, d, m, w, max_rows, e)))) {
 		block_close(b);
@@ -562,6 +628,9 @@ void block_close(struct block *b)
 	free(b->segment_table);
 	free(b->watches);
 	free(b->dense);
+	free(b->patched);
+	if (b->device_scores)
+		b->ops->give(b->device, b->device_scores);
 	free(b->kept[0]);
 	free(b->kept[1]);
 	free(b);

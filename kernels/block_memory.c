@@ -43,7 +43,7 @@ struct taker {
 
 static void *take(struct taker *t, size_t len)
 {
-	size_t rounded = (len + 63) / 64 * 64;
+	size_t rounded = (len + 255) / 256 * 256;
 	void *p = t->at && len ? t->at + t->len : NULL;
 	t->len += rounded;
 	return p;
@@ -95,8 +95,8 @@ int block_memory_take(struct block_memory *b, const struct ops *ops, struct devi
                       size_t n_tiles, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e)
 {
 	size_t len = n_tiles * block_tile_len(ops, d, m, wanted) + block_batch_len(ops, d, m, max_rows, wanted);
-	*b = (struct block_memory){ .n_tiles = n_tiles };
-	b->all = mem_try(len, "a batch", e);
+	*b = (struct block_memory){ .ops = ops, .device = d, .n_tiles = n_tiles };
+	b->all = ops->take(d, len, "a batch", e);
 	if (!b->all)
 		return -1;
 	struct taker t = { b->all, 0 };
@@ -110,7 +110,8 @@ int block_memory_take(struct block_memory *b, const struct ops *ops, struct devi
 
 void block_memory_release(struct block_memory *b)
 {
-	free(b->all);
+	if (b->ops)
+		b->ops->give(b->device, b->all);
 	free(b->tiles);
 	*b = (struct block_memory){ 0 };
 }

@@ -26,6 +26,8 @@ struct tile_memory {
 };
 
 struct block_memory {
+	const struct ops *ops;
+	struct device *device;
 	void *all;
 	size_t width[BUFFER_COUNT];     /* of a row; 0: never used */
 	struct tile_memory *tiles;      /* (n_tiles) */

@@ -57,24 +57,65 @@ static int at_scores(struct block *b, enum site site, const struct segment *s, s
 	return 0;
 }
 
+/* The device's place for scores that the host has at x: x itself, if they share memory.  NULL and e. */
+static void *on_device(struct block *b, void *x, size_t len, struct error *e)
+{
+	if (b->ops->host)
+		return x;
+	if (len > b->device_scores_len) {
+		b->ops->give(b->device, b->device_scores);
+		b->device_scores = b->ops->take(b->device, len, "attention scores", e);
+		b->device_scores_len = b->device_scores ? len : 0;
+	}
+	return b->device_scores;
+}
+
+/* Between the device's scores and the host's, for a site at which something is to happen. */
+static int see_scores(struct block *b, enum site site, const struct segment *s, size_t i0, size_t n, void *scores, void *x,
+                      struct error *e)
+{
+	size_t len = n * b->m->n_heads * s->len * dtype_size(b->ops->work);
+	bool move = !b->ops->host && site_wanted(b, site);
+	if (move)
+		b->ops->download(b->device, x, scores, len);
+	if (at_scores(b, site, s, i0, n, x, e) < 0)
+		return -1;
+	if (move)
+		b->ops->upload(b->device, scores, x, len);
+	return 0;
+}
+
 static int attend_segment(struct block *b, const struct attention *a, const struct segment *s, struct rows q, struct rows out,
                           struct error *e)
 {
-	size_t step = rows_at_once(b, s);
-	void *x = mem_try(step * b->m->n_heads * s->len * dtype_size(b->ops->work), "attention scores", e);
-	int status = x ? 0 : -1;
+	size_t step = rows_at_once(b, s), len = step * b->m->n_heads * s->len * dtype_size(b->ops->work);
+	void *x = mem_try(len, "attention scores", e), *scores = x ? on_device(b, x, len, e) : NULL;
+	int status = scores ? 0 : -1;
 	for (size_t i0 = 0; status == 0 && i0 < s->n; i0 += step) {
 		size_t n = s->n - i0 < step ? s->n - i0 : step;
-		b->ops->scores(b->device, a, s, q, i0, n, false, x);
-		status = at_scores(b, SITE_ATTN_SCORES, s, i0, n, x, e);
+		b->ops->scores(b->device, a, s, q, i0, n, false, scores);
+		status = see_scores(b, SITE_ATTN_SCORES, s, i0, n, scores, x, e);
 		if (status < 0)
 			break;
-		b->ops->softmax(b->device, a, s, i0, n, x);
-		status = at_scores(b, SITE_ATTN_PROBS, s, i0, n, x, e);
-		b->ops->mix(b->device, a, s, x, i0, n, out);
+		b->ops->softmax(b->device, a, s, i0, n, scores);
+		status = see_scores(b, SITE_ATTN_PROBS, s, i0, n, scores, x, e);
+		b->ops->mix(b->device, a, s, scores, i0, n, out);
 	}
 	free(x);
 	return status;
+}
+
+void block_plain_scores(struct block *b, const struct attention *a, const struct segment *s, struct rows q, size_t i0, size_t n,
+                        bool probs, void *to)
+{
+	struct error e;
+	size_t len = n * b->m->n_heads * s->len * dtype_size(b->ops->work);
+	void *scores = on_device(b, to, len, &e);
+	if (!scores)
+		mem_exhausted();
+	b->ops->scores(b->device, a, s, q, i0, n, probs, scores);
+	if (!b->ops->host)
+		b->ops->download(b->device, to, scores, len);
 }
 
 bool block_plain(const struct block *b)

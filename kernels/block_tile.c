@@ -1,6 +1,7 @@
 #include "block_tile.h"
 
 #include "experts.h"
+#include "memory.h"
 
 static struct rows columns(struct rows from, size_t first, size_t width, const struct tile *t)
 {
@@ -124,16 +125,31 @@ void copy_site(const struct tile *t, enum site site, void *dense, enum direction
 	}
 }
 
+/* Rows first.. of the batch, given to the patches where they can be written. */
+static void patch_rows(const struct tile *t, enum site site, size_t first, struct rows rows)
+{
+	struct block *b = t->b;
+	struct rows here = rows;
+	if (!b->ops->host) {
+		mem_grow((void **)&b->patched, &b->patched_len, rows.n * rows.width * dtype_size(b->ops->work), 1);
+		here = (struct rows){ b->patched, rows.n, rows.width, rows.width };
+		b->ops->store(b->device, here.p, b->ops->work, rows);
+		b->ops->wait(b->device);
+	}
+	b->sites->patch(b->sites->context, site, first, here);
+	if (!b->ops->host)
+		b->ops->load(b->device, rows, here.p, b->ops->work);
+}
+
 static void patch_site(const struct tile *t, enum site site)
 {
-	const struct sites *sites = t->b->sites;
 	struct run r;
 	if (site != SITE_K_ROT) {
-		sites->patch(sites->context, site, t->first, site_rows(t, site));
+		patch_rows(t, site, t->first, site_rows(t, site));
 		return;
 	}
 	for (size_t segment = 0; next_run(t, &segment, &r);)
-		sites->patch(sites->context, site, t->first + r.skip, key_rows(t, &r, r.segment->k));
+		patch_rows(t, site, t->first + r.skip, key_rows(t, &r, r.segment->k));
 }
 
 void at_site(const struct tile *t, enum site site)

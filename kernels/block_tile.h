@@ -31,6 +31,10 @@ struct block {
 	void *kept[2];                          /* scores and probs of plain attention, segment by segment */
 	void *dense;                            /* (T, width): a site on its way through a filter */
 	size_t dense_len;
+	char *patched;                          /* a tile's rows on the host while they are patched, where the device has its own memory */
+	size_t patched_len;
+	void *device_scores;                    /* attention scores in the plain, where the device has its own memory */
+	size_t device_scores_len;
 	/* this run */
 	const struct layer *layer;
 	struct batch *batch;
@@ -91,6 +95,10 @@ bool block_plain(const struct block *b);
 
 /* out (T, A D) = attention of q, with the sites attn_scores and attn_probs on the way.  0, or -1. */
 int block_attend_plain(struct block *b, const struct attention *a, struct rows q, struct rows out, struct error *e);
+
+/* Scores or (probs) probabilities of rows i0..i0+n-1 of a segment to `to` (n, A, len), on the host. */
+void block_plain_scores(struct block *b, const struct attention *a, const struct segment *s, struct rows q, size_t i0, size_t n,
+                        bool probs, void *to);
 
 /* What block_scores gives after plain attention. */
 void block_kept_scores(const struct block *b, const struct segment *s, size_t i0, size_t n, bool probs, void *to);

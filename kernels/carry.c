@@ -12,18 +12,18 @@ struct carry_sample {
 
 static void drop(struct carry *c, size_t i)
 {
-	free(c->samples[i].k);
-	free(c->samples[i].v);
+	c->ops->give(c->device, c->samples[i].k);
+	c->ops->give(c->device, c->samples[i].v);
 	c->samples[i] = c->samples[--c->n];
 }
 
 static int add(struct carry *c, const struct segment *s, size_t row_len, struct error *e)
 {
 	struct carry_sample new = { .sample = s->sample, .len = s->len };
-	new.k = mem_try(s->len * row_len, "keys of a long sample", e);
-	new.v = new.k ? mem_try(s->len * row_len, "values of a long sample", e) : NULL;
+	new.k = c->ops->take(c->device, s->len * row_len, "keys of a long sample", e);
+	new.v = new.k ? c->ops->take(c->device, s->len * row_len, "values of a long sample", e) : NULL;
 	if (!new.v) {
-		free(new.k);
+		c->ops->give(c->device, new.k);
 		return -1;
 	}
 	mem_grow((void **)&c->samples, &c->capacity, c->n + 1, sizeof *c->samples);
@@ -68,5 +68,5 @@ void carry_release(struct carry *c)
 	while (c->n)
 		drop(c, c->n - 1);
 	free(c->samples);
-	*c = (struct carry){ 0 };
+	*c = (struct carry){ c->ops, c->device, NULL, 0, 0 };
 }

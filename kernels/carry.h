@@ -9,6 +9,8 @@
 #include "ops.h"
 
 struct carry {
+	const struct ops *ops;
+	struct device *device;
 	struct carry_sample *samples;
 	size_t n, capacity;
 };

@@ -10,7 +10,9 @@ struct head_tile {
 	struct device *device;
 	const struct model *m;
 	const struct layer *after;
-	struct rows x, normed, logits;  /* (expert_tile, H), (expert_tile, H), (expert_tile, V); x.n: rows that were loaded */
+	struct rows x;                  /* (expert_tile, H) on the device; x.n: rows that were loaded */
+	struct rows normed, logits;     /* (expert_tile, H), (expert_tile, V) on the host */
+	struct rows device_normed, device_logits;       /* the same memory, where the device has none of its own */
 	struct operand operand;
 };
 
@@ -38,7 +40,7 @@ static inline void *head_tile_logits(const struct head_tile *t, size_t i)
 /* Row i (H) of the stream; x.n stays the caller's. */
 void head_tile_load(struct head_tile *t, size_t i, const void *from, enum dtype dtype);
 
-/* Row i (V) of logits that are known already. */
+/* Row i (V) of logits that are known already, to the host. */
 void head_tile_load_logits(struct head_tile *t, size_t i, const void *from, enum dtype dtype);
 
 /* x.n rows through the norm, and then, if logits are wanted, through the product and the soft cap. */

@@ -5,7 +5,7 @@
 
 #include "memory.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 256 };
 
 static size_t aligned(size_t n)
 {
@@ -132,7 +132,7 @@ int layer_init(struct layer *l, const struct ops *ops, struct device *d, const s
 	for (size_t i = 0; i < n_parts; i++) {
 		struct weight *w = norm_of(l, parts[i].role) ? NULL : weight_of(l, parts[i].role, parts[i].expert);
 		if (w && parts[i].bias)
-			memset(w->bias, 0, w->n * dtype_size(ops->work));
+			ops->zero_put(d, w->bias, w->n * dtype_size(ops->work));
 	}
 	return 0;
 }

@@ -25,7 +25,7 @@ struct layer {
 size_t layer_arena_len(const struct ops *ops, struct device *d, const struct model *m, const struct part *parts,
                        size_t n_parts);
 
-/* A layer of these parts in `arena` (64-byte aligned, borrowed, at least layer_arena_len); weights still to be put.
+/* A layer of these parts in `arena` (the device's memory, borrowed, at least layer_arena_len); weights still to be put.
  * 0, or -1 when two parts of a role don't fit together. */
 int layer_init(struct layer *l, const struct ops *ops, struct device *d, const struct model *m, size_t index,
                const struct part *parts, size_t n_parts, void *arena, size_t arena_len, struct error *e) MUST_CHECK;

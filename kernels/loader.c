@@ -41,7 +41,10 @@ static int load(struct loader *l, size_t layer, struct error *e)
 	layer_release(&l->layers[at]);
 	if (layer_init(&l->layers[at], s->ops, s->device, s->m, layer, parts, n, l->arenas[at], l->arena_len, e) < 0)
 		return -1;
-	return s->load(s->context, &l->layers[at], e);
+	if (s->load(s->context, &l->layers[at], e) < 0)
+		return -1;
+	s->ops->put_wait(s->device);
+	return 0;
 }
 
 static void *loading(void *argument)
@@ -78,7 +81,7 @@ struct loader *loader_open(const struct sweep *s, size_t hold, size_t arena_len,
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->changed, NULL);
 	for (size_t i = 0; i < l->n_arenas; i++) {
-		l->arenas[i] = mem_try(arena_len, "a layer's weights", e);
+		l->arenas[i] = s->ops->take(s->device, arena_len, "a layer's weights", e);
 		if (!l->arenas[i]) {
 			loader_close(l);
 			return NULL;
@@ -131,9 +134,10 @@ void loader_close(struct loader *l)
 		pthread_mutex_unlock(&l->lock);
 		pthread_join(l->thread, NULL);
 	}
+	const struct sweep *s = l->s;
 	for (size_t i = 0; i < l->n_arenas; i++) {
 		layer_release(&l->layers[i]);
-		free(l->arenas[i]);
+		s->ops->give(s->device, l->arenas[i]);
 	}
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);

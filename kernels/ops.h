@@ -9,8 +9,15 @@
  * types alone.  Not on how many rows a call has, which tile-mates they are, which thread computes it, or what
  * rows of other samples hold (NaN and Inf included).
  *
- * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a
- * slot.  No call fails: memory was taken at open and by whoever plans the buffers.
+ * Memory.  Rows, operands, weights, vectors, lists and tables lie in the device's memory: `take` gives it, load, store,
+ * upload and download cross over.  Where `host` is set that is ordinary memory, which the caller may read and write between calls.
+ *
+ * Time.  A device may work behind the caller's back, in the order of the calls.  What `store` writes has arrived after `wait`;
+ * every other host memory that a call was given may be used again when it returns.
+ *
+ * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a slot.  The `put`
+ * calls may come from one more thread beside them: what they put is there after its put_wait.  No call fails: memory was
+ * taken at open and by whoever plans the buffers.  A device that breaks under way says so at `failed`.
  */
 #ifndef OPS_H
 #define OPS_H
@@ -43,7 +50,7 @@ struct operand {
 struct weight {
 	size_t n, k;
 	enum dtype dtype;       /* of the operand that it is multiplied with */
-	void *data;             /* weight_len bytes, 64-byte aligned; the layer's arena owns it */
+	void *data;             /* weight_len bytes, the layer's arena owns it */
 	void *bias;             /* (n) in the working type, or NULL */
 };
 
@@ -75,15 +82,60 @@ struct routing {                /* of n rows */
 	size_t k;
 };
 
+/* A product's results on their way: what it is for, so that a back end can finish it while it is in cache.  Same bits as the
+ * separate operations. */
+struct gate {
+	enum activation act;
+	bool gated;             /* the weight's columns are gate, then up: act(gate) * up; else act(up) */
+	struct rows scratch;    /* (n, w->n), for back ends that finish in a second pass */
+};
+
+/* The columns of gate (none: p NULL) and of up in gate->scratch; size: of an element of the working type. */
+static inline struct rows gate_rows(const struct gate *g)
+{
+	return (struct rows){ g->gated ? g->scratch.p : NULL, g->scratch.n, g->scratch.width / 2, g->scratch.stride };
+}
+
+static inline struct rows up_rows(const struct gate *g, size_t size)
+{
+	const size_t width = g->gated ? g->scratch.width / 2 : g->scratch.width;
+	return (struct rows){ (char *)g->scratch.p + (g->gated ? width * size : 0), g->scratch.n, width, g->scratch.stride };
+}
+
+struct device_choice {
+	int index;              /* of several devices; -1: the first that can be used */
+	size_t memory;          /* bytes of it that may be used; 0: what is free */
+};
+
 struct ops {
 	const char *name;       /* "cpu" */
 	enum dtype work;
+	bool host;              /* the device's memory is ordinary memory */
+	bool one_thread;        /* calls come from one worker: the device shares its work out itself */
 	size_t row_tile;        /* rows that a product is computed for at a time; 512 on cpu */
 	size_t expert_tile;     /* the same for experts and the output head; 64 on cpu */
+	size_t expert_chunk;    /* rows of one expert that a call is given at most, a multiple of expert_tile */
 
 	/* The back end on `workers` (borrowed).  NULL and e if this machine can't. */
-	struct device *(*open)(struct workers *workers, struct error *e);
+	struct device *(*open)(struct workers *workers, const struct device_choice *choice, struct error *e);
 	void (*close)(struct device *d);
+
+	/* `len` bytes of the device's memory for `what`, 64-byte aligned (256 on cuda).  NULL and e without.  give takes NULL. */
+	void *(*take)(struct device *d, size_t len, const char *what, struct error *e);
+	void (*give)(struct device *d, void *p);
+	/* Bytes that a batch's buffers may take (block_len). */
+	size_t (*batch_room)(const struct device *d);
+	/* Host memory that weight_put and vector_put read from fastest; released with free_staging. */
+	void *(*take_staging)(struct device *d, size_t len, struct error *e);
+	void (*free_staging)(struct device *d, void *p);
+
+	void (*upload)(struct device *d, void *to, const void *from, size_t len);
+	void (*download)(struct device *d, void *to, const void *from, size_t len);
+	void (*clear)(struct device *d, void *p, size_t len);   /* zeros */
+	void (*wait)(struct device *d);
+	/* Whether the device broke since it was opened, and then what it said. */
+	bool (*failed)(const struct device *d, struct error *e);
+
 	/* Processor unit and library: "avx512_bf16 onednn-2.6.3".  Two devices of one unit give the same bits. */
 	const char *(*unit)(const struct device *d);
 
@@ -96,6 +148,9 @@ struct ops {
 	void (*weight_put)(struct device *d, struct weight *w, size_t column, const struct tensor_view *view);
 	/* A vector view (k = 1) into (n) working-type elements. */
 	void (*vector_put)(struct device *d, void *to, const struct tensor_view *view);
+	/* Zeros, in the order of the puts. */
+	void (*zero_put)(struct device *d, void *to, size_t len);
+	void (*put_wait)(struct device *d);
 	/* Bytes of an operand.  At multiples of row_tile it adds up: rows r.. of a longer operand, r a multiple of row_tile, are
 	 * themselves an operand that begins operand_len(r) bytes later. */
 	size_t (*operand_len)(const struct device *d, size_t n_rows, size_t k, enum dtype operand_type);
@@ -103,6 +158,8 @@ struct ops {
 	/* Host bytes of `dtype` (n, width), end to end <-> rows.  store rounds to nearest. */
 	void (*load)(struct device *d, struct rows to, const void *from, enum dtype dtype);
 	void (*store)(struct device *d, void *to, enum dtype dtype, struct rows from);
+	/* Rows to rows of the same width. */
+	void (*copy)(struct device *d, struct rows to, struct rows from);
 
 	/* Rounds rows in place to the nearest value of `dtype`. */
 	void (*round)(struct device *d, struct rows rows, enum dtype dtype);
@@ -125,9 +182,13 @@ struct ops {
 	 */
 	void (*product)(struct device *d, const struct operand *a, const struct weight *w, struct rows out, size_t tile);
 
-	/* Columns first..first+n-1 of the same product, for the output head: out is (rows, n). */
-	void (*product_columns)(struct device *d, const struct operand *a, const struct weight *w, size_t first, size_t n,
-	                        struct rows out, size_t tile);
+	/* product, then into += it.  scratch (n, w->n): for back ends that finish in a second pass. */
+	void (*product_add)(struct device *d, const struct operand *a, const struct weight *w, struct rows scratch,
+	                    struct rows into, size_t tile);
+
+	/* product, then activate into the operand. */
+	void (*product_act)(struct device *d, const struct operand *a, const struct weight *w, const struct gate *gate,
+	                    struct operand packed, size_t tile);
 
 	/* act(gate) * up, or act(up) where gate.p is NULL, into rows `out` or, with out.p NULL, the operand. */
 	void (*activate)(struct device *d, enum activation act, struct rows gate, struct rows up, struct rows out,
@@ -156,7 +217,7 @@ struct ops {
 
 	/*
 	 * Beside attend, and in its place where something changes scores on their way.  Rows i0..i0+n-1 of one segment; x is
-	 * (n, A, s->len), and only places that the query sees are read or hold anything.
+	 * (n, A, s->len) of the device's memory, and only places that the query sees are read or hold anything.
 	 *   scores   x = scaled and capped scores, -inf elsewhere; with probs their softmax, 0 elsewhere
 	 *   softmax  x = softmax of x, 0 elsewhere
 	 *   mix      out row s->row + i0 + i (A D) = x v
@@ -167,7 +228,8 @@ struct ops {
 	void (*mix)(struct device *d, const struct attention *a, const struct segment *s, const void *x, size_t i0, size_t n,
 	            struct rows out);
 
-	/* softmax over all E logits, the k largest (ties to the lower id), renormalised or not. */
+	/* ids and weights of `to`, list and factor below: the device's memory.
+	 * softmax over all E logits, the k largest (ties to the lower id), renormalised or not. */
 	void (*route)(struct device *d, struct rows logits, bool renormalize, struct routing to);
 
 	/* to row i = from row list[i]. */

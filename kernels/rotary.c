@@ -115,22 +115,24 @@ struct entry {
 
 struct rotary_tables {
 	const struct rotary *r;
-	enum dtype work;
+	const struct ops *ops;
+	struct device *device;
 	struct entry *entries;
 };
 
-struct rotary_tables *rotary_tables_open(const struct rotary *r, enum dtype work)
+struct rotary_tables *rotary_tables_open(const struct rotary *r, const struct ops *ops, struct device *d)
 {
 	struct rotary_tables *t = mem_zero(1, sizeof *t);
 	t->r = r;
-	t->work = work;
+	t->ops = ops;
+	t->device = d;
 	return t;
 }
 
-static void entry_free(struct entry *entry)
+static void entry_free(const struct rotary_tables *t, struct entry *entry)
 {
-	free(entry->cos);
-	free(entry->sin);
+	t->ops->give(t->device, entry->cos);
+	t->ops->give(t->device, entry->sin);
 	free(entry);
 }
 
@@ -144,21 +146,26 @@ static void put(void *to, enum dtype work, size_t i, double value)
 
 static int entry_fill(struct entry *entry, const struct rotary_tables *t, size_t len, struct error *e)
 {
-	size_t pairs = t->r->dims / 2, bytes = entry->positions * pairs * dtype_size(t->work);
-	entry->cos = mem_try(bytes, "rotary table", e);
-	entry->sin = entry->cos ? mem_try(bytes, "rotary table", e) : NULL;
-	if (!entry->sin)
+	size_t pairs = t->r->dims / 2, bytes = entry->positions * pairs * dtype_size(t->ops->work);
+	entry->cos = t->ops->take(t->device, bytes, "rotary table", e);
+	entry->sin = entry->cos ? t->ops->take(t->device, bytes, "rotary table", e) : NULL;
+	char *cosines = entry->sin ? mem_try(2 * bytes, "rotary table", e) : NULL;
+	if (!cosines)
 		return -1;
+	char *sines = cosines + bytes;
 	double *inverse = mem_zero(pairs, sizeof *inverse);
 	double scale = rotary_frequencies(t->r, len, inverse);
 	for (size_t p = 0; p < entry->positions; p++) {
 		for (size_t i = 0; i < pairs; i++) {
 			double angle = (double)p * inverse[i];
-			put(entry->cos, t->work, p * pairs + i, scale * cos(angle));
-			put(entry->sin, t->work, p * pairs + i, scale * sin(angle));
+			put(cosines, t->ops->work, p * pairs + i, scale * cos(angle));
+			put(sines, t->ops->work, p * pairs + i, scale * sin(angle));
 		}
 	}
+	t->ops->upload(t->device, entry->cos, cosines, bytes);
+	t->ops->upload(t->device, entry->sin, sines, bytes);
 	free(inverse);
+	free(cosines);
 	return 0;
 }
 
@@ -174,7 +181,7 @@ int rotary_tables_get(struct rotary_tables *t, size_t len, size_t positions, str
 		/* Rounded up, so that samples of rising length don't each make a table. */
 		entry->positions = positions < 512 ? 512 : positions + positions / 4;
 		if (entry_fill(entry, t, len, e) < 0) {
-			entry_free(entry);
+			entry_free(t, entry);
 			return -1;
 		}
 		entry->next = t->entries;
@@ -195,7 +202,7 @@ void rotary_tables_trim(struct rotary_tables *t)
 			at = &entry->next;
 		} else {
 			*at = entry->next;
-			entry_free(entry);
+			entry_free(t, entry);
 		}
 	}
 }
@@ -206,7 +213,7 @@ void rotary_tables_close(struct rotary_tables *t)
 		return;
 	while (t->entries) {
 		struct entry *next = t->entries->next;
-		entry_free(t->entries);
+		entry_free(t, t->entries);
 		t->entries = next;
 	}
 	free(t);

@@ -9,6 +9,7 @@
 #include "dtype.h"
 #include "model.h"
 #include "error.h"
+#include "ops.h"
 
 /*
  * inverse (dims/2): the angle that one position adds to each pair, for a sample of len tokens (dynamic and
@@ -21,10 +22,10 @@ double rotary_frequencies(const struct rotary *r, size_t len, double *inverse);
 struct rotary_tables;
 
 struct rotary_table {
-	const void *cos, *sin;  /* (positions, dims/2) in the working type */
+	const void *cos, *sin;  /* (positions, dims/2) in the working type, the device's memory */
 };
 
-struct rotary_tables *rotary_tables_open(const struct rotary *r, enum dtype work);
+struct rotary_tables *rotary_tables_open(const struct rotary *r, const struct ops *ops, struct device *d);
 
 /* The table for samples of len tokens, made or lengthened to at least `positions` rows if need be.  Not to be called while
  * threads read tables.  Tables given before stay valid until rotary_tables_trim.  -1: e says how much memory is short. */

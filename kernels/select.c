@@ -23,8 +23,9 @@ int backend_open(struct backend *b, const char *device, size_t jobs, struct erro
 	*b = (struct backend){ .ops = select_ops(device, e) };
 	if (!b->ops)
 		return -1;
-	b->workers = workers_open(jobs, e);
-	b->device = b->workers ? b->ops->open(b->workers, e) : NULL;
+	const struct device_choice choice = { .index = -1 };
+	b->workers = workers_open(b->ops->one_thread ? 1 : jobs, e);
+	b->device = b->workers ? b->ops->open(b->workers, &choice, e) : NULL;
 	if (!b->device)
 		return -1;
 	b->name = mem_format("%s %s", b->ops->name, b->ops->unit(b->device));

@@ -71,7 +71,7 @@ static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[
  * alone. */
 static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
 {
-	static const size_t memory = (size_t)144 << 20;
+	size_t memory = s->ops->batch_room(s->device);
 	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
 	while (tiles > 1 && batch_len(s, tiles * tile, wanted) > memory)
 		tiles--;
@@ -238,6 +238,8 @@ static void copy_batch(struct pass *p, bool out)
 	struct copy c = { p, out };
 	size_t tile = p->s->ops->row_tile;
 	workers_run(p->s->workers, (p->batch.x.n + tile - 1) / tile, copy_tile, &c);
+	if (out)
+		p->s->ops->wait(p->s->device);
 }
 
 /* -------- changes */
@@ -486,7 +488,7 @@ static void pass_release(struct pass *p)
 	free(p->carry);
 	free(p->batch.segments);
 	free(p->owners);
-	free(p->x);
+	p->s->ops->give(p->s->device, p->x);
 	block_close(p->block);
 	loader_close(p->loader);
 }
@@ -526,7 +528,9 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
 	p.batch_rows = sweep_batch_rows(s, any);
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
-	p.x = mem_try(p.batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
+	for (size_t i = 0; i < p.hold; i++)
+		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
+	p.x = s->ops->take(s->device, p.batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
 	p.batch.x = (struct rows){ p.x, 0, s->m->width, s->m->width };
 	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, p.batch_rows, any, s->filters, e) : NULL;
 	p.loader = p.block ? loader_open(s, p.hold, sweep_arena_len(s), e) : NULL;

@@ -197,7 +197,7 @@ static int open_device(struct run *r, struct error *e)
 	enum dtype usual = s->ops->work == DTYPE_F64 ? DTYPE_F64 : r->m->dtype;
 	if (resid_dtype("--resid-dtype", arg.resid, usual, &s->resid, e) < 0)
 		return -1;
-	r->staging = mem_try(checkpoint_staging_len(r->checkpoint), "staging of weights", e);
+	r->staging = s->ops->take_staging(s->device, checkpoint_staging_len(r->checkpoint), e);
 	return r->staging ? 0 : -1;
 }
 
@@ -271,8 +271,9 @@ static int finish(struct run *r, int status, struct error *e)
 		output_abort(&r->profile);
 	spill_close(r->spill);
 	resid_input_close(&r->in);
+	if (r->staging)
+		r->sweep.ops->free_staging(r->sweep.device, r->staging);
 	backend_close(&r->backend);
-	free(r->staging);
 	checkpoint_close(r->checkpoint);
 	return status;
 }

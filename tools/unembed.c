@@ -199,10 +199,13 @@ static int load_weights(struct run *r, struct error *e)
 	if (r->logits && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
 		return error_set(e, "%s: has no output head, so there are no logits; final_norm can be read with --tap", r->m->name);
 	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->backend.ops, r->backend.device, r->m, parts, n);
-	r->arena = mem_try(len, "the output head", e);
+	r->arena = r->backend.ops->take(r->backend.device, len, "the output head", e);
 	int status = r->arena ? layer_init(&r->after, r->backend.ops, r->backend.device, r->m, r->m->n_layers, parts, n, r->arena, len, e) : -1;
 	free(parts);
-	return status < 0 ? -1 : outer_read(r->checkpoint, r->backend.workers, wanted, layer_put, &r->after, e);
+	if (status < 0 || outer_read(r->checkpoint, r->backend.workers, wanted, layer_put, &r->after, e) < 0)
+		return -1;
+	r->backend.ops->put_wait(r->backend.device);
+	return 0;
 }
 
 static int open_head(struct run *r, struct error *e)
@@ -261,12 +264,13 @@ static int finish(struct run *r, int status, struct error *e)
 	reference_close(r->reference);
 	frame_free(r->first);
 	layer_release(&r->after);
+	if (r->arena)
+		r->backend.ops->give(r->backend.device, r->arena);
 	backend_close(&r->backend);
 	lens_close(&r->in);
 	questions_close(&r->questions);
 	checkpoint_close(r->checkpoint);
 	free(r->answer);
-	free(r->arena);
 	return status;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.h"
 #include "memory.h"
 
 static void cpu_close(struct device *d)
@@ -32,11 +33,12 @@ static int open_slots(struct device *d, struct error *e)
 	return 0;
 }
 
-static struct device *cpu_open(struct workers *workers, struct error *e)
+static struct device *cpu_open(struct workers *workers, const struct device_choice *choice, struct error *e)
 {
 	struct device *d = mem_zero(1, sizeof *d);
 	bool bf16 = false;
 
+	(void)choice;
 	d->workers = workers;
 	d->unit = unit_choose(&bf16, e);
 	if (!d->unit || open_slots(d, e) < 0) {
@@ -89,6 +91,8 @@ const struct ops ops_cpu = {
 	.work = DTYPE_F32,
 	.row_tile = ROW_TILE,
 	.expert_tile = EXPERT_TILE,
+	HOST_MEMORY,
+	.expert_chunk = 4 * EXPERT_TILE,
 	.open = cpu_open,
 	.close = cpu_close,
 	.unit = cpu_unit,
@@ -99,11 +103,13 @@ const struct ops ops_cpu = {
 	.operand_len = cpu_operand_len,
 	.load = cpu_load,
 	.store = cpu_store,
+	.copy = cpu_copy,
 	.round = cpu_round,
 	.pack = cpu_pack,
 	.norm = cpu_norm,
 	.product = cpu_product,
-	.product_columns = cpu_product_columns,
+	.product_add = cpu_product_add,
+	.product_act = cpu_product_act,
 	.activate = cpu_activate,
 	.add = cpu_add,
 	.softcap = cpu_softcap,

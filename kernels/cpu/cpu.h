@@ -88,6 +88,7 @@ void cpu_vector_put(struct device *d, void *to, const struct tensor_view *view);
 
 void cpu_load(struct device *d, struct rows to, const void *from, enum dtype dtype);
 void cpu_store(struct device *d, void *to, enum dtype dtype, struct rows from);
+void cpu_copy(struct device *d, struct rows to, struct rows from);
 void cpu_round(struct device *d, struct rows rows, enum dtype dtype);
 void cpu_pack(struct device *d, struct operand to, struct rows from);
 void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group,
@@ -102,8 +103,10 @@ void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
 
 void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
                  size_t tile);
-void cpu_product_columns(struct device *d, const struct operand *a, const struct weight *w,
-                         size_t first, size_t n, struct rows out, size_t tile);
+void cpu_product_add(struct device *d, const struct operand *a, const struct weight *w,
+                     struct rows scratch, struct rows into, size_t tile);
+void cpu_product_act(struct device *d, const struct operand *a, const struct weight *w,
+                     const struct gate *gate, struct operand packed, size_t tile);
 
 void cpu_attend(struct device *d, const struct attention *a, const struct segment *segments,
                 size_t n_segments, struct rows q, struct rows out, struct operand packed);

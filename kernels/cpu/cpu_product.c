@@ -7,12 +7,11 @@ struct job {
 	const struct operand *a;
 	const struct weight *w;
 	struct rows out;
-	size_t first, n;    /* columns wanted */
 	size_t tile, panel; /* rows and columns of a task */
 	size_t n_panels;
 };
 
-/* Rows r0..r0+rows-1 and columns c0..c1-1 of the weight, those wanted of one panel. */
+/* Rows r0..r0+rows-1 and columns c0..c1-1 of the weight, of one panel. */
 struct piece {
 	const struct job *job;
 	size_t r0, rows, c0, c1, slot;
@@ -26,19 +25,17 @@ static size_t least(size_t a, size_t b)
 static struct piece piece_of(const struct job *job, size_t i, size_t slot)
 {
 	const size_t r0 = i / job->n_panels * job->tile;
-	const size_t panel = (job->first / job->panel + i % job->n_panels) * job->panel;
-	const size_t end = least(panel + job->panel, job->first + job->n);
+	const size_t c0 = i % job->n_panels * job->panel;
 
 	return (struct piece){
-		job, r0,  least(job->tile, job->a->n - r0), panel > job->first ? panel : job->first,
-		end, slot
+		job, r0, least(job->tile, job->a->n - r0), c0, least(c0 + job->panel, job->w->n), slot
 	};
 }
 
 /* Where column c of the part's first row goes. */
 static float *out_at_column(const struct piece *p, size_t c)
 {
-	return rows_at(p->job->out, p->r0) + (c - p->job->first);
+	return rows_at(p->job->out, p->r0) + c;
 }
 
 static void add_bias(const struct piece *p)
@@ -141,21 +138,28 @@ static void onednn_task(void *argument, size_t i, size_t slot)
 
 enum { MATMUL_PANEL = 512 };
 
-void cpu_product_columns(struct device *d, const struct operand *a, const struct weight *w,
-                         size_t first, size_t n, struct rows out, size_t tile)
+void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
+                 size_t tile)
 {
 	const bool onednn = rounds_operands(d, w->dtype);
-	struct job job = { d, a, w, out, first, n, tile, onednn ? MATMUL_PANEL : PANEL, 0 };
+	struct job job = { d, a, w, out, tile, onednn ? MATMUL_PANEL : PANEL, 0 };
 
-	if (n == 0 || a->n == 0)
-		return;
-	job.n_panels = (first + n - 1) / job.panel - first / job.panel + 1;
+	job.n_panels = (w->n + job.panel - 1) / job.panel;
 	workers_run(d->workers, (a->n + tile - 1) / tile * job.n_panels,
 	            onednn ? onednn_task : unit_task, &job);
 }
 
-void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
-                 size_t tile)
+void cpu_product_add(struct device *d, const struct operand *a, const struct weight *w,
+                     struct rows scratch, struct rows into, size_t tile)
 {
-	cpu_product_columns(d, a, w, 0, w->n, out, tile);
+	cpu_product(d, a, w, scratch, tile);
+	cpu_add(d, into, scratch);
+}
+
+void cpu_product_act(struct device *d, const struct operand *a, const struct weight *w,
+                     const struct gate *gate, struct operand packed, size_t tile)
+{
+	cpu_product(d, a, w, gate->scratch, tile);
+	cpu_activate(d, gate->act, gate_rows(gate), up_rows(gate, sizeof(float)),
+	             (struct rows){ 0 }, packed);
 }

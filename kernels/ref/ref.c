@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.h"
 #include "memory.h"
 #include "view.h"
 
-static struct device *ref_open(struct workers *workers, struct error *e)
+static struct device *ref_open(struct workers *workers, const struct device_choice *choice, struct error *e)
 {
+	(void)choice;
 	struct device *d = mem_try(sizeof *d, "the reference device", e);
 
 	if (!d)
@@ -77,6 +79,13 @@ static void ref_store(struct device *d, void *to, enum dtype dtype, struct rows 
 		              ref_row(from, r), DTYPE_F64, from.width);
 }
 
+static void ref_copy(struct device *d, struct rows to, struct rows from)
+{
+	(void)d;
+	for (size_t r = 0; r < from.n; r++)
+		memcpy(ref_row(to, r), ref_row(from, r), from.width * sizeof(double));
+}
+
 static void ref_round(struct device *d, struct rows rows, enum dtype dtype)
 {
 	(void)d;
@@ -96,6 +105,8 @@ const struct ops ops_ref = {
 	.work = DTYPE_F64,
 	.row_tile = 512,
 	.expert_tile = 64,
+	HOST_MEMORY,
+	.expert_chunk = 256,
 	.open = ref_open,
 	.close = ref_close,
 	.unit = ref_unit,
@@ -106,11 +117,13 @@ const struct ops ops_ref = {
 	.operand_len = ref_operand_len,
 	.load = ref_load,
 	.store = ref_store,
+	.copy = ref_copy,
 	.round = ref_round,
 	.pack = ref_pack,
 	.norm = ref_norm,
 	.product = ref_product,
-	.product_columns = ref_product_columns,
+	.product_add = ref_product_add,
+	.product_act = ref_product_act,
 	.activate = ref_activate,
 	.add = ref_add,
 	.softcap = ref_softcap,

@@ -43,8 +43,10 @@ void ref_rotate(struct device *d, const struct rotary *r, const void *cos_table,
 
 void ref_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
                  size_t tile);
-void ref_product_columns(struct device *d, const struct operand *a, const struct weight *w,
-                         size_t first, size_t n, struct rows out, size_t tile);
+void ref_product_add(struct device *d, const struct operand *a, const struct weight *w,
+                     struct rows scratch, struct rows into, size_t tile);
+void ref_product_act(struct device *d, const struct operand *a, const struct weight *w,
+                     const struct gate *gate, struct operand packed, size_t tile);
 
 void ref_attend(struct device *d, const struct attention *a, const struct segment *segments,
                 size_t n_segments, struct rows q, struct rows out, struct operand packed);

@@ -220,7 +220,7 @@ int main(int argc, char **argv)
 	if (optind < argc)
 		b.rows = strtoul(argv[optind], NULL, 10) / TILE * TILE;
 	b.workers = workers_open(threads, &e);
-	b.d = b.workers ? ops_cpu.open(b.workers, &e) : NULL;
+	b.d = b.workers ? ops_cpu.open(b.workers, &(struct device_choice){ .index = -1 }, &e) : NULL;
 	b.matmuls = b.d ? matmuls_open(&e) : NULL;
 	if (!b.matmuls) {
 		fprintf(stderr, "products: %s\n", e.text);

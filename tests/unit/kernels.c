@@ -156,17 +156,6 @@ static double product_error(size_t n_rows, size_t n, size_t k, enum dtype dtype,
 
 	double most = worst(&y, eps, 0.6 * 0.03 * sqrt((double)k) + 0.06);
 
-	if (n > 2) { /* some columns, at odd places */
-		const size_t first = n / 3, some = n - first - 1;
-
-		memset(y.c, 0, y.n * sizeof *y.c);
-		memset(y.r, 0, y.n * sizeof *y.r);
-		ops_ref.product_columns(ref, &ar, &wr, first, some, rows_of(y.r, n_rows, some),
-		                        tile);
-		ops_cpu.product_columns(cpu, &ac, &wc, first, some, rows_of(y.c, n_rows, some),
-		                        tile);
-		most = fmax(most, worst(&y, eps, 0.6 * 0.03 * sqrt((double)k) + 0.06));
-	}
 	free(bytes);
 	free(wr.data);
 	free(wc.data);
@@ -176,6 +165,59 @@ static double product_error(size_t n_rows, size_t n, size_t k, enum dtype dtype,
 	twin_free(bias);
 	twin_free(y);
 	return most;
+}
+
+/* product_add and product_act against the operations that they stand for, bit for bit. */
+static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype, bool gated)
+{
+	struct tensor_view view;
+	void *bytes = stored(&view, dtype, n, k, false);
+	struct twin x = twin_of(n_rows * k, 1), bias = twin_of(n, 0.1), into = twin_of(n_rows * n, 1),
+		    scratch = twin_of(n_rows * n, 0), apart = twin_of(n_rows * n, 0);
+	struct weight w = weight_of(&ops_cpu, cpu, &view, n, bias.c);
+	struct operand a = operand_of(&ops_cpu, cpu, &w, x.c, n_rows);
+	const struct gate gate = { ACT_SILU, gated, rows_of(scratch.c, n_rows, n) };
+	const size_t width = gated ? n / 2 : n;
+	struct operand one = { NULL, n_rows, width, w.dtype }, two = one;
+	const size_t len = ops_cpu.operand_len(cpu, n_rows, width, w.dtype);
+
+	one.p = mem_zero(1, len + 64);
+	two.p = mem_zero(1, len + 64);
+	ops_cpu.product_act(cpu, &a, &w, &gate, one, 512);
+	ops_cpu.product(cpu, &a, &w, rows_of(scratch.c, n_rows, n), 512);
+	ops_cpu.activate(cpu, ACT_SILU, gate_rows(&gate), up_rows(&gate, sizeof(float)),
+	                 (struct rows){ 0 }, two);
+
+	bool same = memcmp(one.p, two.p, len) == 0;
+
+	for (size_t i = 0; i < n_rows * n; i++)
+		apart.c[i] = into.c[i] + scratch.c[i];
+	ops_cpu.product_add(cpu, &a, &w, gate.scratch, rows_of(into.c, n_rows, n), 512);
+	same = same && memcmp(into.c, apart.c, n_rows * n * sizeof(float)) == 0;
+	free(bytes);
+	free(w.data);
+	free(a.p);
+	free(one.p);
+	free(two.p);
+	twin_free(x);
+	twin_free(bias);
+	twin_free(into);
+	twin_free(scratch);
+	twin_free(apart);
+	return same;
+}
+
+static void check_fused(void)
+{
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		ok(fused_like_apart(1, 96, 64, types[i], true) &&
+		           fused_like_apart(7, 34, 50, types[i], true) &&
+		           fused_like_apart(513, 1090, 300, types[i], true) &&
+		           fused_like_apart(70, 129, 1100, types[i], false),
+		   "%s: %s products that add and activate like the separate operations", unit,
+		   dtype_name(types[i]));
 }
 
 static void check_products(void)
@@ -582,7 +624,7 @@ static uint64_t with_threads(size_t n)
 {
 	struct error e;
 	struct workers *some = workers_open(n, &e);
-	struct device *d = some ? ops_cpu.open(some, &e) : NULL;
+	struct device *d = some ? ops_cpu.open(some, &(struct device_choice){ .index = -1 }, &e) : NULL;
 	struct sequence s;
 	struct tensor_view view;
 	uint64_t hash = 0;
@@ -618,6 +660,7 @@ static uint64_t with_threads(size_t n)
 static void check_unit(void)
 {
 	check_products();
+	check_fused();
 	check_product_bits(DTYPE_F32, 512, 131, 300);
 	check_product_bits(DTYPE_F16, 64, 64, 513);
 	check_product_bits(DTYPE_BF16, 512, 640, 513);
@@ -643,12 +686,12 @@ int main(void)
 	size_t n = 0;
 
 	workers = workers_open(2, &e);
-	ref = workers ? ops_ref.open(workers, &e) : NULL;
+	ref = workers ? ops_ref.open(workers, &(struct device_choice){ .index = -1 }, &e) : NULL;
 	if (!ok(ref != NULL, "ref opens"))
 		return done();
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
 		setenv("ONELAYER_UNIT", units[i], 1);
-		cpu = ops_cpu.open(workers, &e);
+		cpu = ops_cpu.open(workers, &(struct device_choice){ .index = -1 }, &e);
 		if (!cpu)
 			continue;
 		unit = units[i];
@@ -659,7 +702,7 @@ int main(void)
 	}
 	ok(n > 0, "%zu units run here", n);
 	unsetenv("ONELAYER_UNIT");
-	cpu = ops_cpu.open(workers, &e);
+	cpu = ops_cpu.open(workers, &(struct device_choice){ .index = -1 }, &e);
 	ok(cpu != NULL, "one is chosen: %s", cpu ? ops_cpu.unit(cpu) : e.text);
 	ops_cpu.close(cpu);
 	ops_ref.close(ref);
