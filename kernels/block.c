@@ -3,403 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "block_tile.h"
-#include "clock.h"
+#include "block_steps.h"
 #include "experts.h"
 #include "memory.h"
 
-/* -------- operations with a stopwatch */
-
-static void count_product(const struct tile *t, const struct operand *a, const struct weight *w, double start)
-{
-	t->watch->seconds[TIMER_PRODUCT] += clock_seconds() - start;
-	t->watch->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
-}
-
-static void product(const struct tile *t, const struct operand *a, const struct weight *w, struct rows out)
-{
-	double start = clock_seconds();
-	t->b->ops->product(t->b->device, a, w, out, t->b->ops->row_tile);
-	count_product(t, a, w, start);
-}
-
-/* What attention or the MLP gives goes into the stream while it is in cache, unless something is to happen on the way. */
-static bool adds_at_once(const struct tile *t, enum site a, enum site b)
-{
-	return !t->b->m->post_norms && !site_wanted(t->b, a) && !site_wanted(t->b, b);
-}
-
-static void product_add(const struct tile *t, const struct operand *a, const struct weight *w, struct rows scratch)
-{
-	double start = clock_seconds();
-	t->b->ops->product_add(t->b->device, a, w, scratch, x_rows(t), t->b->ops->row_tile);
-	count_product(t, a, w, start);
-}
-
-/* Where nothing wants the rows they are born as an operand; else pack_norm rounds them when they have been seen. */
-static void norm_stream(const struct tile *t, const struct norm *norm, enum site site, struct operand to)
-{
-	struct rows x = x_rows(t), out = { 0 };
-	double start = clock_seconds();
-	if (site_wanted(t->b, site))
-		out = buffer_rows(t, BUFFER_NORM);
-	t->b->ops->norm(t->b->device, t->b->m, norm, x.width, x, out, to);
-	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
-}
-
-static void pack_norm(const struct tile *t, enum site site, struct operand to)
-{
-	if (site_wanted(t->b, site))
-		t->b->ops->pack(t->b->device, to, buffer_rows(t, BUFFER_NORM));
-}
-
-static void norm_in_place(const struct tile *t, const struct norm *norm, size_t group, struct rows rows)
-{
-	double start = clock_seconds();
-	t->b->ops->norm(t->b->device, t->b->m, norm, group, rows, rows, (struct operand){ 0 });
-	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
-}
-
-static void add_to_stream(const struct tile *t, struct rows rows)
-{
-	double start = clock_seconds();
-	t->b->ops->add(t->b->device, x_rows(t), rows);
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
-}
-
-/* -------- the steps */
-
-static void step_none(const struct tile *t)
-{
-	(void)t;
-}
-
-static void step_attn_norm(const struct tile *t)
-{
-	const struct layer *l = t->b->layer;
-	norm_stream(t, &l->attn_norm, SITE_ATTN_NORM, tile_operand(t, t->memory->norm_operand, &l->qkv));
-}
-
-static void step_qkv(const struct tile *t)
-{
-	const struct weight *w = &t->b->layer->qkv;
-	struct operand a = tile_operand(t, t->memory->norm_operand, w);
-	pack_norm(t, SITE_ATTN_NORM, a);
-	product(t, &a, w, buffer_rows(t, BUFFER_QKV));
-}
-
-/* Where a layer turns nothing (no rotary positions), rows are only copied to their places. */
-static void turn(const struct tile *t, const struct run *r, struct rows from, struct rows to)
-{
-	const struct block *b = t->b;
-	int rotary = b->m->layer[b->layer->index].rotary;
-	if (rotary >= 0)
-		b->ops->rotate(b->device, &b->m->rotary[rotary], r->table->cos, r->table->sin, b->m->head_width,
-		               r->position, from, to);
-	else
-		b->ops->copy(b->device, to, from);
-}
-
-/* Queries and keys turn by their positions; keys and values go to where the whole sample's are. */
-static void step_rotate(const struct tile *t)
-{
-	const struct block *b = t->b;
-	struct rows q = site_rows(t, SITE_Q), k = site_rows(t, SITE_K), v = site_rows(t, SITE_V);
-	struct rows turned = site_rows(t, SITE_Q_ROT);
-	struct run r;
-	if (b->m->qk_norm) {
-		norm_in_place(t, &b->layer->q_norm, b->m->head_width, q);
-		norm_in_place(t, &b->layer->k_norm, b->m->head_width, k);
-	}
-	double start = clock_seconds();
-	for (size_t segment = 0; next_run(t, &segment, &r);) {
-		turn(t, &r, some_rows(q, r.skip, r.n, t), some_rows(turned, r.skip, r.n, t));
-		turn(t, &r, some_rows(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
-		b->ops->copy(b->device, key_rows(t, &r, r.segment->v), some_rows(v, r.skip, r.n, t));
-	}
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
-}
-
-/* With a parallel residual the stream is still to be read by the MLP's norm. */
-static bool attn_adds_at_once(const struct tile *t)
-{
-	return !t->b->m->parallel && adds_at_once(t, SITE_ATTN_PROJ, SITE_ATTN_OUT);
-}
-
-static void step_attn_proj(const struct tile *t)
-{
-	const struct block *b = t->b;
-	const struct weight *w = &b->layer->attn_proj;
-	struct operand ctx = batch_operand(t, b->memory.ctx_operand, w);
-	if (site_wanted(b, SITE_ATTN_CTX))
-		b->ops->pack(b->device, ctx, site_rows(t, SITE_ATTN_CTX));
-	if (attn_adds_at_once(t))
-		product_add(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
-	else
-		product(t, &ctx, w, buffer_rows(t, BUFFER_PROJ));
-}
-
-static void step_attn_post_norm(const struct tile *t)
-{
-	norm_in_place(t, &t->b->layer->attn_post_norm, t->b->m->width, buffer_rows(t, BUFFER_PROJ));
-}
-
-static void step_add_attn(const struct tile *t)
-{
-	if (!attn_adds_at_once(t))
-		add_to_stream(t, buffer_rows(t, BUFFER_PROJ));
-}
-
-/* The MLP's normed input: in the batch's operand where experts gather from it, else in the tile's. */
-static struct operand mlp_operand(const struct tile *t)
-{
-	const struct layer *l = t->b->layer;
-	if (has_experts(t->b))
-		return batch_operand(t, t->b->memory.mlp_operand, &l->expert_gate_up[0]);
-	return tile_operand(t, t->memory->norm_operand, &l->gate_up);
-}
-
-static void step_mlp_norm(const struct tile *t)
-{
-	norm_stream(t, &t->b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
-}
-
-/* Where nobody wants what lies between, activations are made while the product is in cache. */
-static bool activates_at_once(const struct tile *t)
-{
-	const struct block *b = t->b;
-	return !site_wanted(b, SITE_MLP_GATE) && !site_wanted(b, SITE_MLP_UP) && !site_wanted(b, SITE_MLP_ACT);
-}
-
-static void step_gate_up(const struct tile *t)
-{
-	const struct block *b = t->b;
-	const struct weight *w = &b->layer->gate_up;
-	struct operand a = mlp_operand(t);
-	struct rows out = buffer_rows(t, BUFFER_GATE_UP);
-	pack_norm(t, SITE_MLP_NORM, a);
-	if (!activates_at_once(t)) {
-		product(t, &a, w, out);
-		return;
-	}
-	struct gate gate = { b->m->activation, b->m->gated, out };
-	double start = clock_seconds();
-	b->ops->product_act(b->device, &a, w, &gate, tile_operand(t, t->memory->act_operand, &b->layer->down), b->ops->row_tile);
-	count_product(t, &a, w, start);
-}
-
-static void step_act(const struct tile *t)
-{
-	const struct block *b = t->b;
-	struct rows gate = { 0 }, out = { 0 };
-	double start = clock_seconds();
-	if (activates_at_once(t))
-		return;
-	if (b->m->gated)
-		gate = site_rows(t, SITE_MLP_GATE);
-	if (site_wanted(b, SITE_MLP_ACT))
-		out = buffer_rows(t, BUFFER_ACT);
-	b->ops->activate(b->device, b->m->activation, gate, site_rows(t, SITE_MLP_UP), out,
-	                 tile_operand(t, t->memory->act_operand, &b->layer->down));
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
-}
-
-static void step_down(const struct tile *t)
-{
-	const struct weight *w = &t->b->layer->down;
-	struct operand h = tile_operand(t, t->memory->act_operand, w);
-	if (site_wanted(t->b, SITE_MLP_ACT))
-		t->b->ops->pack(t->b->device, h, buffer_rows(t, BUFFER_ACT));
-	if (adds_at_once(t, SITE_MLP_OUT, SITE_MLP_OUT))
-		product_add(t, &h, w, buffer_rows(t, BUFFER_DOWN));
-	else
-		product(t, &h, w, buffer_rows(t, BUFFER_DOWN));
-}
-
-static void step_router(const struct tile *t)
-{
-	struct operand a = mlp_operand(t);
-	pack_norm(t, SITE_MLP_NORM, a);
-	product(t, &a, &t->b->layer->router, buffer_rows(t, BUFFER_ROUTER));
-}
-
-static void step_choose(const struct tile *t)
-{
-	experts_route(t->b->experts, buffer_rows(t, BUFFER_ROUTER), t->first);
-	if (t->b->sites->read[SITE_EXPERT_IDX])
-		experts_read_ids(t->b->experts, t->first, t->n, t->b->sites->read[SITE_EXPERT_IDX]);
-}
-
-static void step_mlp_post_norm(const struct tile *t)
-{
-	norm_in_place(t, &t->b->layer->mlp_post_norm, t->b->m->width, mlp_rows(t));
-}
-
-static void step_add_mlp(const struct tile *t)
-{
-	struct rows x = x_rows(t);
-	if (has_experts(t->b) || !adds_at_once(t, SITE_MLP_OUT, SITE_MLP_OUT))
-		add_to_stream(t, mlp_rows(t));
-	t->b->ops->round(t->b->device, x, t->b->resid);
-}
-
-/* -------- what needs the whole batch */
-
-static struct rows all_q(const struct block *b)
-{
-	size_t width = q_width(b->m);
-	return (struct rows){ b->memory.q, b->batch->x.n, width, width };
-}
-
-static struct attention attention_of(const struct block *b)
-{
-	const struct model *m = b->m;
-	const struct layer_shape *shape = &m->layer[b->layer->index];
-	return (struct attention){ m->n_heads, m->n_kv_heads, m->head_width, shape->window,
-	                           m->attention_scale / shape->scale_divisor, m->attention_softcap };
-}
-
-/* Time of all threads goes on the first one's watch. */
-static void all_threads(struct block *b, enum timer timer, double start)
-{
-	b->watches[0].seconds[timer] += (clock_seconds() - start) * (double)workers_count(b->workers);
-}
-
-static size_t n_tiles(const struct block *b, size_t n_rows)
-{
-	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
-}
-
-static struct tile tile_of(struct block *b, size_t i, size_t slot)
-{
-	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
-	                  b->ops->row_tile };
-	if (t.first + t.n > b->batch->x.n)
-		t.n = b->batch->x.n - t.first;
-	return t;
-}
-
-/* b->dense of at least len bytes. */
-static int take_dense(struct block *b, size_t len, struct error *e)
-{
-	if (len <= b->dense_len)
-		return 0;
-	free(b->dense);
-	b->dense_len = 0;
-	b->dense = mem_try(len, "rows of a changed site", e);
-	if (!b->dense)
-		return -1;
-	b->dense_len = len;
-	return 0;
-}
-
-static void pack_ctx(void *argument, size_t i, size_t slot)
-{
-	struct block *b = argument;
-	struct tile t = tile_of(b, i, slot);
-	b->ops->pack(b->device, batch_operand(&t, b->memory.ctx_operand, &b->layer->attn_proj), site_rows(&t, SITE_ATTN_CTX));
-}
-
-static int batch_attend(struct block *b, struct error *e)
-{
-	struct attention a = attention_of(b);
-	const struct weight *w = &b->layer->attn_proj;
-	struct rows rows = { b->memory.ctx, b->batch->x.n, w->k, w->k }, none = { 0 };
-	struct operand packed = { b->memory.ctx_operand, b->batch->x.n, w->k, w->dtype };
-	bool wanted = site_wanted(b, SITE_ATTN_CTX), plain = block_plain(b);
-	double start = clock_seconds();
-	if (plain && block_attend_plain(b, &a, all_q(b), rows, e) < 0)
-		return -1;
-	if (!plain)
-		b->ops->attend(b->device, &a, b->batch->segments, b->batch->n_segments, all_q(b), wanted ? rows : none, packed);
-	else if (!wanted)
-		workers_run(b->workers, n_tiles(b, b->batch->x.n), pack_ctx, b);
-	all_threads(b, TIMER_ATTEND, start);
-	return 0;
-}
-
-/* What every expert gave is a site of its own; where it was changed the sum is taken anew from it. */
-static int change_experts(struct block *b, void *given, struct error *e)
-{
-	size_t width = b->m->experts_per_token * b->m->width;
-	struct rows rows = { given, b->batch->x.n, width, width };
-	const struct sites *sites = b->sites;
-	if (!sites->patched[SITE_EXPERT_OUT] && !sites->filtered[SITE_EXPERT_OUT])
-		return 0;
-	b->ops->wait(b->device);
-	if (sites->patched[SITE_EXPERT_OUT])
-		sites->patch(sites->context, SITE_EXPERT_OUT, 0, rows);
-	if (sites->filtered[SITE_EXPERT_OUT] && sites->filter(sites->context, SITE_EXPERT_OUT, rows, e) < 0)
-		return -1;
-	experts_sum(b->experts, given);
-	return 0;
-}
-
-static int batch_experts(struct block *b, struct error *e)
-{
-	struct operand a = { b->memory.mlp_operand, b->batch->x.n, b->m->width, b->layer->expert_gate_up[0].dtype };
-	void *given = b->sites->read[SITE_EXPERT_OUT];
-	size_t row = b->m->experts_per_token * b->m->width * dtype_size(b->ops->work);
-	if (!given && site_wanted(b, SITE_EXPERT_OUT)) {
-		if (take_dense(b, b->batch->x.n * row, e) < 0)
-			return -1;
-		given = b->dense;
-	}
-	double start = clock_seconds();
-	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
-	all_threads(b, TIMER_PRODUCT, start);
-	return change_experts(b, given, e);
-}
-
-/* -------- the block: steps by tile, and between them what needs every row */
-
-enum when {                     /* a step is taken if the layer has all that it names */
-	DENSE = 1, EXPERTS = 2, POST_NORMS = 4, PARALLEL = 8, SEQUENTIAL = 16
-};
-
-enum { STEP_SITES = 3 };
-
-#define SITES(...) { __VA_ARGS__ }
-#define NO_SITES { SITE_NONE }
-
-static const struct step {
-	unsigned when;
-	void (*tile)(const struct tile *t);
-	int (*batch)(struct block *b, struct error *e);
-	enum site site[STEP_SITES];     /* whose rows it leaves behind, closed by SITE_NONE or the end */
-} steps[] = {
-	{ 0, step_none, NULL, SITES(SITE_RESID_PRE, SITE_NONE) },
-	{ 0, step_attn_norm, NULL, SITES(SITE_ATTN_NORM, SITE_NONE) },
-	{ 0, step_qkv, NULL, SITES(SITE_Q, SITE_K, SITE_V) },
-	{ 0, step_rotate, NULL, SITES(SITE_Q_ROT, SITE_K_ROT, SITE_NONE) },
-	{ 0, NULL, batch_attend, NO_SITES },
-	{ 0, step_none, NULL, SITES(SITE_ATTN_CTX, SITE_NONE) },
-	{ 0, step_attn_proj, NULL, SITES(SITE_ATTN_PROJ, SITE_NONE) },
-	{ POST_NORMS, step_attn_post_norm, NULL, NO_SITES },
-	{ 0, step_none, NULL, SITES(SITE_ATTN_OUT, SITE_NONE) },
-	/* With a parallel residual the MLP's norm reads the stream before attention is added. */
-	{ PARALLEL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
-	{ PARALLEL, step_add_attn, NULL, NO_SITES },
-	{ SEQUENTIAL, step_add_attn, NULL, SITES(SITE_RESID_MID, SITE_NONE) },
-	{ SEQUENTIAL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
-	{ DENSE, step_gate_up, NULL, SITES(SITE_MLP_GATE, SITE_MLP_UP, SITE_NONE) },
-	{ DENSE, step_act, NULL, SITES(SITE_MLP_ACT, SITE_NONE) },
-	{ DENSE, step_down, NULL, NO_SITES },
-	{ EXPERTS, step_router, NULL, SITES(SITE_ROUTER_LOGITS, SITE_NONE) },
-	{ EXPERTS, step_choose, NULL, SITES(SITE_ROUTER_WEIGHTS, SITE_NONE) },
-	{ EXPERTS, NULL, batch_experts, NO_SITES },
-	{ POST_NORMS, step_mlp_post_norm, NULL, NO_SITES },
-	{ 0, step_none, NULL, SITES(SITE_MLP_OUT, SITE_NONE) },
-	{ 0, step_add_mlp, NULL, SITES(SITE_RESID_POST, SITE_NONE) },
-};
-
-static bool taken(const struct block *b, const struct step *s)
-{
-	unsigned has = has_experts(b) ? EXPERTS : DENSE;
-	has |= b->m->parallel ? PARALLEL : SEQUENTIAL;
-	has |= b->m->post_norms ? POST_NORMS : 0;
-	return (s->when & ~has) == 0;
-}
+/* -------- the steps, and between them what needs every row */
 
 static bool filtered(const struct block *b, const struct step *s)
 {
@@ -412,13 +20,13 @@ static bool filtered(const struct block *b, const struct step *s)
 static void tile_task(void *argument, size_t i, size_t slot)
 {
 	struct block *b = argument;
-	struct tile t = tile_of(b, i, slot);
+	struct tile t = block_tile(b, i, slot);
 	for (size_t s = b->first_step; s < b->end_step; s++) {
-		if (!taken(b, &steps[s]))
+		if (!block_takes(b, &block_steps[s]))
 			continue;
-		steps[s].tile(&t);
-		for (int j = 0; j < STEP_SITES && steps[s].site[j] != SITE_NONE; j++)
-			at_site(&t, steps[s].site[j]);
+		block_steps[s].tile(&t);
+		for (int j = 0; j < STEP_SITES && block_steps[s].site[j] != SITE_NONE; j++)
+			at_site(&t, block_steps[s].site[j]);
 	}
 }
 
@@ -432,22 +40,22 @@ struct site_copy {
 static void copy_task(void *argument, size_t i, size_t slot)
 {
 	const struct site_copy *c = argument;
-	struct tile t = tile_of(c->b, i, slot);
+	struct tile t = block_tile(c->b, i, slot);
 	copy_site(&t, c->site, c->dense, c->direction);
 }
 
 static void copy_batch(struct block *b, enum site site, void *dense, enum direction direction)
 {
 	struct site_copy c = { b, site, dense, direction };
-	workers_run(b->workers, n_tiles(b, b->batch->x.n), copy_task, &c);
+	workers_run(b->workers, block_n_tiles(b, b->batch->x.n), copy_task, &c);
 }
 
 static int filter_site(struct block *b, enum site site, struct error *e)
 {
-	struct tile first = tile_of(b, 0, 0);
+	struct tile first = block_tile(b, 0, 0);
 	size_t width = site == SITE_K_ROT ? kv_width(b->m) : site_rows(&first, site).width, n = b->batch->x.n;
 	size_t len = n * width * dtype_size(b->ops->work);
-	if (take_dense(b, len, e) < 0)
+	if (block_take_dense(b, len, e) < 0)
 		return -1;
 	copy_batch(b, site, b->dense, OUT);
 	b->ops->wait(b->device);
@@ -471,27 +79,27 @@ static int filter_step(struct block *b, const struct step *s, struct error *e)
  * before. */
 static bool begins_run(const struct block *b, const struct step *s)
 {
-	return (!s->tile && taken(b, s)) || (taken(b, s - 1) && filtered(b, s - 1));
+	return (!s->tile && block_takes(b, s)) || (block_takes(b, s - 1) && filtered(b, s - 1));
 }
 
 /* A tile's buffers hold no longer than one run of steps by tile. */
 static int run_steps(struct block *b, struct error *e)
 {
-	for (size_t s = 0; s < ARRAY_LEN(steps); s = b->end_step) {
+	for (size_t s = 0; s < block_n_steps; s = b->end_step) {
 		b->first_step = s;
 		b->end_step = s + 1;
-		if (!taken(b, &steps[s]))
+		if (!block_takes(b, &block_steps[s]))
 			continue;
-		if (!steps[s].tile) {
-			if (steps[s].batch(b, e) < 0)
+		if (!block_steps[s].tile) {
+			if (block_steps[s].batch(b, e) < 0)
 				return -1;
 			continue;
 		}
-		while (b->end_step < ARRAY_LEN(steps) && !begins_run(b, &steps[b->end_step]))
+		while (b->end_step < block_n_steps && !begins_run(b, &block_steps[b->end_step]))
 			b->end_step++;
-		workers_run(b->workers, n_tiles(b, b->batch->x.n), tile_task, b);
-		const struct step *last = &steps[b->end_step - 1];
-		if (taken(b, last) && filtered(b, last) && filter_step(b, last, e) < 0)
+		workers_run(b->workers, block_n_tiles(b, b->batch->x.n), tile_task, b);
+		const struct step *last = &block_steps[b->end_step - 1];
+		if (block_takes(b, last) && filtered(b, last) && filter_step(b, last, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -562,14 +170,14 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 
 void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 {
-	struct attention a = attention_of(b);
+	struct attention a = block_attention(b);
 	const struct segment *s = b->batch->segments;
 	while (s->row + s->n <= row)
 		s++;
 	if (b->kept[probs])
 		block_kept_scores(b, s, row - s->row, n, probs, to);
 	else
-		block_plain_scores(b, &a, s, all_q(b), row - s->row, n, probs, to);
+		block_plain_scores(b, &a, s, block_queries(b), row - s->row, n, probs, to);
 }
 
 /* -------- opening */

@@ -1,7 +1,36 @@
 #include "block_tile.h"
 
+#include <stdlib.h>
+
 #include "experts.h"
 #include "memory.h"
+
+size_t block_n_tiles(const struct block *b, size_t n_rows)
+{
+	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
+}
+
+struct tile block_tile(struct block *b, size_t i, size_t slot)
+{
+	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
+	                  b->ops->row_tile };
+	if (t.first + t.n > b->batch->x.n)
+		t.n = b->batch->x.n - t.first;
+	return t;
+}
+
+int block_take_dense(struct block *b, size_t len, struct error *e)
+{
+	if (len <= b->dense_len)
+		return 0;
+	free(b->dense);
+	b->dense_len = 0;
+	b->dense = mem_try(len, "rows of a changed site", e);
+	if (!b->dense)
+		return -1;
+	b->dense_len = len;
+	return 0;
+}
 
 static struct rows columns(struct rows from, size_t first, size_t width, const struct tile *t)
 {

@@ -50,6 +50,13 @@ struct tile {
 	size_t first, n;        /* rows of the batch */
 };
 
+size_t block_n_tiles(const struct block *b, size_t n_rows);
+/* Tile i, in the hands of the thread `slot`. */
+struct tile block_tile(struct block *b, size_t i, size_t slot);
+
+/* b->dense of at least len bytes.  -1 and e. */
+int block_take_dense(struct block *b, size_t len, struct error *e) MUST_CHECK;
+
 /* Part of a tile that lies in one segment. */
 struct run {
 	const struct segment *segment;
