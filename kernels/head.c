@@ -196,15 +196,6 @@ static int gather(struct head *h, const struct frame *f, const struct sample *s,
 	return h->reader->gathered ? h->reader->gathered(h->reader->context, i, &h->row[i], e) : 0;
 }
 
-static size_t meta_len(const struct frame *f)
-{
-	size_t len = sizeof *f;
-	for (size_t i = 0; i < f->n_samples; i++)
-		len += sizeof *f->samples + f->samples[i].extra_len +
-		       (f->samples[i].tokens ? f->samples[i].len * sizeof(uint32_t) : 0);
-	return len;
-}
-
 /* Takes up whole samples, or a part of a long one; rows: of that piece. */
 static int add_piece(struct head *h, const struct frame *piece, const char *rows, struct error *e)
 {
@@ -214,7 +205,7 @@ static int add_piece(struct head *h, const struct frame *piece, const char *rows
 	w->f = frame_like(piece);
 	*h->end = w;
 	h->end = &w->next;
-	h->waiting_len += meta_len(piece);
+	h->waiting_len += frame_meta_len(piece);
 	for (size_t i = 0; i < w->f->n_samples; i++) {
 		const struct sample *s = &w->f->samples[i];
 		size_t n = frame_sample_rows(w->f, s);

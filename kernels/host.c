@@ -17,6 +17,12 @@ void host_give(struct device *d, void *p)
 	free(p);
 }
 
+size_t host_spare(const struct device *d)
+{
+	(void)d;
+	return mem_available();
+}
+
 /* What DESIGN allows, whatever the data. */
 size_t host_batch_room(const struct device *d)
 {

@@ -123,6 +123,8 @@ struct ops {
 	/* `len` bytes of the device's memory for `what`, 64-byte aligned (256 on cuda).  NULL and e without.  give takes NULL. */
 	void *(*take)(struct device *d, size_t len, const char *what, struct error *e);
 	void (*give)(struct device *d, void *p);
+	/* Bytes that take can still give. */
+	size_t (*spare)(const struct device *d);
 	/* Bytes that a batch's buffers may take (block_len). */
 	size_t (*batch_room)(const struct device *d);
 	/* Host memory that weight_put and vector_put read from fastest; released with free_staging. */

@@ -33,6 +33,15 @@ size_t frame_n_rows(const struct frame *f)
 	return n;
 }
 
+size_t frame_meta_len(const struct frame *f)
+{
+	size_t len = sizeof *f;
+	for (size_t i = 0; i < f->n_samples; i++)
+		len += sizeof *f->samples + f->samples[i].extra_len +
+		       (f->samples[i].tokens ? f->samples[i].len * sizeof(uint32_t) : 0);
+	return len;
+}
+
 size_t frame_rows_len(const struct frame *f)
 {
 	return frame_n_rows(f) * frame_width(f) * dtype_size(f->dtype);

@@ -79,6 +79,8 @@ size_t frame_sample_rows(const struct frame *f, const struct sample *s);
  * array of that shape ("components_" is one row of shape [k, width]).  0 without a dtype.
  */
 size_t frame_n_rows(const struct frame *f);
+/* Bytes in memory of all that is not rows. */
+size_t frame_meta_len(const struct frame *f);
 /* Bytes of all rows. */
 size_t frame_rows_len(const struct frame *f);
 
