@@ -9,8 +9,11 @@
 struct sweep;
 struct loader;
 
-/* Takes arenas for 2 hold layers (fewer if there are fewer) and starts to load from s->from on.  NULL and e. */
-struct loader *loader_open(const struct sweep *s, size_t hold, size_t arena_len, struct error *e) MUST_CHECK;
+/* How many layers' weights are in memory at a time: those that run and those that come. */
+size_t loader_n_arenas(const struct sweep *s);
+
+/* Takes these arenas and starts to load from s->from on.  NULL and e. */
+struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error *e) MUST_CHECK;
 
 /* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the
  * error of the layer that couldn't be. */

@@ -7,6 +7,7 @@
 #include "loader.h"
 #include "memory.h"
 #include "packing.h"
+#include "progress.h"
 
 struct pass {
 	const struct sweep *s;
@@ -48,17 +49,16 @@ static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[
 	       block_len(s->ops, s->device, s->m, slots, 0, wanted, s->filters);
 }
 
-/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data.  With filters it depends on the model
- * alone. */
-static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
 {
-	size_t memory = s->ops->batch_room(s->device);
-	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
-	while (tiles > 1 && batch_len(s, tiles * tile, wanted) > memory)
-		tiles--;
-	if (tiles > slots)      /* every thread the same number */
-		tiles -= tiles % slots;
-	return tile * tiles;
+	for (size_t layer = s->from; layer < s->to; layer++) {
+		bool wanted[SITE_COUNT] = { false }, patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
+		s->wants(s->context, layer, wanted);
+		s->changes(s->context, layer, patched, filtered);
+		for (enum site site = 0; site < SITE_COUNT; site++)
+			any[site] |= wanted[site] || patched[site] || filtered[site];
+		any[SITE_ATTN_SCORES] |= s->plain;
+	}
 }
 
 size_t sweep_arena_len(const struct sweep *s)
@@ -71,6 +71,40 @@ size_t sweep_arena_len(const struct sweep *s)
 		most = len > most ? len : most;
 	}
 	return most;
+}
+
+/* What is taken of the device: coming layers and those that run, rows, the block's buffers. */
+static size_t device_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
+{
+	return loader_n_arenas(s) * sweep_arena_len(s) + n_rows * s->m->width * dtype_size(s->ops->work) +
+	       block_len(s->ops, s->device, s->m, workers_count(s->workers), n_rows, wanted, s->filters);
+}
+
+/* Rows a batch: as many tiles as fit the memory that the back end allows, whatever the data.  With filters it depends on the
+ * model alone. */
+static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+{
+	size_t memory = s->ops->batch_room(s->device), spare = s->ops->host || s->filters ? SIZE_MAX : s->ops->spare(s->device);
+	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
+	while (tiles > 1 && (batch_len(s, tiles * tile, wanted) > memory || device_len(s, tiles * tile, wanted) > spare / 4 * 3))
+		tiles--;
+	if (tiles > slots)      /* every thread the same number */
+		tiles -= tiles % slots;
+	return tile * tiles;
+}
+
+/* Told before any work.  -1: the device has less, and e says what would do. */
+static int check_device(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT], struct error *e)
+{
+	if (s->ops->host)
+		return 0;
+	size_t len = device_len(s, n_rows, wanted), spare = s->ops->spare(s->device);
+	if (len > spare)
+		return error_set(e, "%s: a run of these layers takes %zu MiB of the device's memory, and %zu MiB may be used",
+		                 s->m->name, (len >> 20) + 1, spare >> 20);
+	progress_note("%zu MiB of the device's memory for weights and a batch, and %zu MiB left for rows", len >> 20,
+	              (spare - len) >> 20);
+	return 0;
 }
 
 /* -------- changes */
@@ -358,18 +392,6 @@ static int pass_frames(const struct sweep *s, struct error *e)
 	return more;
 }
 
-static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
-{
-	for (size_t layer = s->from; layer < s->to; layer++) {
-		bool wanted[SITE_COUNT] = { false }, patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
-		s->wants(s->context, layer, wanted);
-		s->changes(s->context, layer, patched, filtered);
-		for (enum site site = 0; site < SITE_COUNT; site++)
-			any[site] |= wanted[site] || patched[site] || filtered[site];
-		any[SITE_ATTN_SCORES] |= s->plain;
-	}
-}
-
 int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 {
 	struct pass p = { .s = s };
@@ -384,9 +406,9 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
-	p.work = packed_open(&p.packing, e);
+	p.work = check_device(s, p.packing.batch_rows, any, e) < 0 ? NULL : packed_open(&p.packing, e);
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, p.packing.batch_rows, any, s->filters, e) : NULL;
-	p.loader = p.block ? loader_open(s, p.hold, sweep_arena_len(s), e) : NULL;
+	p.loader = p.block ? loader_open(s, sweep_arena_len(s), e) : NULL;
 	int status = p.loader ? 0 : -1;
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
 	p.reserve = s->ops->spare(s->device) / 4;
