@@ -16,13 +16,16 @@
 #include "io.h"
 #include "layout.h"
 #include "memory.h"
+#include "pace.h"
 #include "pieces.h"
 #include "tensors.h"
 
 enum {
 	STAGING_LEN = 64 << 20,
 	/* The staging memory holds so many pieces, so that one is read while another is put. */
-	STAGING_PIECES = 4
+	STAGING_PIECES = 4,
+	/* Layers that processes in step may be apart, with the one that is read. */
+	SHARED_LAYERS = PACE_AHEAD + 2
 };
 
 struct map {
@@ -41,6 +44,9 @@ struct checkpoint {
 	struct map *map;        /* (n_maps) */
 	size_t n_maps;
 	_Atomic uint64_t n_read;
+	struct pace *pace;      /* NULL: this process reads alone */
+	size_t end;             /* the layer after its last */
+	struct fetch_cold cold[SHARED_LAYERS]; /* of layer L in L mod SHARED_LAYERS: to be dropped when all have read it */
 };
 
 /* Bytes of the tensors of these parts; those of each dtype are added to by_type (DTYPE_COUNT). */
@@ -116,6 +122,9 @@ void checkpoint_close(struct checkpoint *c)
 	for (size_t i = 0; i < c->n_maps; i++)
 		munmap(c->map[i].p, c->map[i].len);
 	free(c->map);
+	for (size_t i = 0; i < SHARED_LAYERS; i++)
+		free(c->cold[i].range);
+	pace_close(c->pace);
 	layout_release(&c->layout);
 	tensors_close(&c->tensors);
 	model_release(&c->model);
@@ -208,6 +217,23 @@ static int put_piece(void *context, size_t i, const void *bytes, struct error *e
 	return 0;
 }
 
+int checkpoint_share(struct checkpoint *c, const char *path, size_t end, struct error *e)
+{
+	c->pace = pace_open(path, c->model.fingerprint, e);
+	c->end = end;
+	return c->pace ? 0 : -1;
+}
+
+/* Waits for the others, and drops what all of them have read. */
+static void enter_layer(struct checkpoint *c, size_t layer)
+{
+	pace_enter(c->pace, layer);
+	size_t done = pace_done(c->pace);
+	for (size_t i = 1; i < SHARED_LAYERS && i <= layer; i++)
+		if (layer - i < done)
+			fetch_drop(&c->cold[(layer - i) % SHARED_LAYERS]);
+}
+
 int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, size_t staging_len,
                           checkpoint_put *put, void *context, struct error *e)
 {
@@ -221,7 +247,14 @@ int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, siz
 		uint64_t offset = p->tensor->is->offset + p->at;
 		range[i] = (struct fetch_range){ file->fd, file->path, offset, (size_t)p->len };
 	}
-	int result = fetch_run(range, n, staging, staging_len, c->transient, put_piece, &r, e);
+	struct fetch_cold *cold = NULL;
+	if (c->pace) {
+		enter_layer(c, layer);
+		cold = &c->cold[layer % SHARED_LAYERS];
+	}
+	int result = fetch_run(range, n, staging, staging_len, c->transient, cold, put_piece, &r, e);
+	if (c->pace && layer + 1 == c->end)
+		pace_leave(c->pace);
 	free(range);
 	free(r.piece);
 	return result;

@@ -79,6 +79,12 @@ int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, siz
                           checkpoint_put *put, void *context, struct error *e) MUST_CHECK;
 
 /*
+ * From now on layers are read in step with other processes that name the same file (pace.h), up to the one before `end`: what
+ * one of them reads from disk the others find in the page cache.  0, or -1 and e.
+ */
+int checkpoint_share(struct checkpoint *c, const char *path, size_t end, struct error *e) MUST_CHECK;
+
+/*
  * Reads stored rows first..first+n-1 of an outer part's tensor, view.k elements of view.dtype each,
  * end to end (a vector: elements).  They must exist.  Several threads may call it at once.  0 or
  * -1.

@@ -29,6 +29,7 @@ struct fetch {
 	char *ring;
 	size_t ring_len;
 	bool transient;
+	struct fetch_cold *cold;
 	size_t *place;          /* (n) where each range begins in an endless row of rings */
 	size_t *missing;        /* (n) chunks of it not read yet */
 	struct chunk *chunk;
@@ -114,6 +115,29 @@ static struct chunk *take(struct fetch *f)
 	return c;
 }
 
+static void drop(const struct fetch_range *r)
+{
+	(void)posix_fadvise(r->fd, (off_t)r->offset, (off_t)r->len, POSIX_FADV_DONTNEED);
+}
+
+void fetch_drop(struct fetch_cold *cold)
+{
+	for (size_t i = 0; i < cold->n; i++)
+		drop(&cold->range[i]);
+	cold->n = 0;
+}
+
+static void keep_cold(struct fetch *f, const struct fetch_range *r)
+{
+	struct fetch_cold *cold = f->cold;
+	pthread_mutex_lock(&f->lock);
+	void *p = cold->range;
+	mem_grow(&p, &cold->capacity, cold->n + 1, sizeof *r);
+	cold->range = p;
+	cold->range[cold->n++] = *r;
+	pthread_mutex_unlock(&f->lock);
+}
+
 static int read_chunk(struct fetch *f, const struct chunk *c, struct error *e)
 {
 	const struct fetch_range *range = &f->range[c->range];
@@ -121,8 +145,11 @@ static int read_chunk(struct fetch *f, const struct chunk *c, struct error *e)
 	uint64_t offset = chunk_offset(f, c);
 	if (io_read_at(range->fd, to, c->len, offset, range->name, e) < 0)
 		return -1;
-	if (c->drop)
-		(void)posix_fadvise(range->fd, (off_t)offset, (off_t)c->len, POSIX_FADV_DONTNEED);
+	const struct fetch_range read = { range->fd, range->name, offset, c->len };
+	if (c->drop && f->cold)
+		keep_cold(f, &read);
+	else if (c->drop)
+		drop(&read);
 	return 0;
 }
 
@@ -186,11 +213,12 @@ static size_t start(struct fetch *f, pthread_t thread[READERS])
 }
 
 int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len,
-              bool transient, fetch_done *done, void *context, struct error *e)
+              bool transient, struct fetch_cold *cold, fetch_done *done, void *context, struct error *e)
 {
 	ring_len -= ring_len % 64;
 	struct fetch f = { .range = range, .n = n, .ring = ring, .ring_len = ring_len };
 	f.transient = transient;
+	f.cold = cold;
 	for (size_t i = 0; i < n; i++)
 		if (range[i].len > ring_len)
 			return error_set(e,

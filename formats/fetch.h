@@ -22,12 +22,20 @@ struct fetch_range {
  * and e. */
 typedef int fetch_done(void *context, size_t i, const void *bytes, struct error *e);
 
+/* Pages that had to be read from disk: what may leave the page cache again. */
+struct fetch_cold {
+	struct fetch_range *range;      /* (n); free() it */
+	size_t n, capacity;
+};
+
+void fetch_drop(struct fetch_cold *cold);
+
 /*
  * Reads the n ranges and calls `done` for each in order, on the calling thread.  ring: ring_len
  * bytes, 64-byte aligned. transient: pages that weren't in the page cache before leave it again
- * after use.  0, or -1 and e.
+ * after use; or, with cold, they are added to it and stay.  0, or -1 and e.
  */
 int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len,
-              bool transient, fetch_done *done, void *context, struct error *e) MUST_CHECK;
+              bool transient, struct fetch_cold *cold, fetch_done *done, void *context, struct error *e) MUST_CHECK;
 
 #endif

@@ -53,8 +53,9 @@ static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
 {
 	for (size_t layer = s->from; layer < s->to; layer++) {
 		bool wanted[SITE_COUNT] = { false }, patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
-		s->wants(s->context, layer, wanted);
-		s->changes(s->context, layer, patched, filtered);
+		taps_wanted(s->hooks->taps, (int)layer, wanted);
+		patches_wanted(s->hooks->patches, (int)layer, patched);
+		filters_wanted(s->hooks->filters, (int)layer, filtered);
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			any[site] |= wanted[site] || patched[site] || filtered[site];
 		any[SITE_ATTN_SCORES] |= s->plain;
@@ -120,7 +121,8 @@ static void patch_rows(void *context, enum site site, size_t first, struct rows 
 		if (from >= end)
 			continue;
 		struct rows part = { (char *)rows.p + (from - first) * rows.stride * element, end - from, rows.width, rows.stride };
-		p->s->patch(p->s->context, p->layer, site, o->f, o->s, o->first + (uint32_t)(from - o->row), part);
+		patches_apply(p->s->hooks->patches, site, (int)p->layer, o->s, o->f->variant, o->first + (uint32_t)(from - o->row),
+		              part.n, part.p, part.width, part.stride, p->s->ops->work);
 	}
 }
 
@@ -133,7 +135,8 @@ static int filter_rows(void *context, enum site site, struct rows rows, struct e
 		const struct piece *o = &p->current->pieces[i];
 		struct frame piece = { .layer = -1, .variant = o->t->f->variant };
 		piece.samples = frame_slice(o->t->f, o->first, o->n, &piece.n_samples);
-		status = p->s->filter(p->s->context, p->layer, site, &piece, (char *)rows.p + o->row * row_len, e);
+		status = filters_run(p->s->hooks->filters, site, (int)p->layer, &piece, p->s->ops->work,
+		                     (char *)rows.p + o->row * row_len, e);
 		free(piece.samples);
 	}
 	return status;
@@ -151,7 +154,7 @@ static int filter_scores(void *context, enum site site, size_t row, struct rows 
 	sample.first = o->first + (uint32_t)(row - o->row);
 	sample.n = (uint32_t)rows.n;
 	sample.len = len;
-	return p->s->filter(p->s->context, p->layer, site, &piece, rows.p, e);
+	return filters_run(p->s->hooks->filters, site, (int)p->layer, &piece, p->s->ops->work, rows.p, e);
 }
 
 /* -------- taps */
@@ -180,7 +183,7 @@ static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, st
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			if (sites->read[site] && !site_by_length(site))
 				rows.at[site] = (char *)sites->read[site] + o->row * site_row_len(s, site);
-		if (s->tap(s->context, layer, o->t->f, o->first, o->n, &rows, e) < 0)
+		if (taps_put(s->hooks->taps, (int)layer, o->t->f, o->first, o->n, &rows, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -190,7 +193,7 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 {
 	bool wanted[SITE_COUNT];
 	*sites = (struct sites){ 0 };
-	p->s->wants(p->s->context, layer, wanted);
+	taps_wanted(p->s->hooks->taps, (int)layer, wanted);
 	for (enum site site = 0; site < SITE_COUNT; site++) {
 		if (!wanted[site])
 			continue;
@@ -207,7 +210,8 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	sites->filter = filter_rows;
 	sites->filter_scores = filter_scores;
 	sites->plain = p->s->plain;
-	p->s->changes(p->s->context, layer, sites->patched, sites->filtered);
+	patches_wanted(p->s->hooks->patches, (int)layer, sites->patched);
+	filters_wanted(p->s->hooks->filters, (int)layer, sites->filtered);
 	return 0;
 }
 
@@ -309,7 +313,7 @@ static int end_layers(struct pass *p, struct error *e)
 		if (carry_unfinished(&p->carry[layer - p->from]))
 			return error_set(e, "the stream ends within a sample: its last rows are missing");
 		carry_release(&p->carry[layer - p->from]);
-		if (p->s->layer_end(p->s->context, layer, e) < 0)
+		if (taps_layer_end(p->s->hooks->taps, (int)layer, e) < 0)
 			return -1;
 	}
 	return 0;

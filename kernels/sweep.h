@@ -3,14 +3,14 @@
  *
  * Layers are loaded one after another on a thread of their own while the ones before them compute.  A pass takes
  * every frame of the stream through the `hold` layers that are resident.  The sweep knows no files: the
- * caller gives frames, takes frames and fills layers.
+ * caller gives frames, takes frames and fills layers, and hooks (hooks.h) read and change rows on their way.
  */
 #ifndef SWEEP_H
 #define SWEEP_H
 
 #include "block.h"
 #include "frame.h"
-#include "tap.h"
+#include "hooks.h"
 
 /* One pass, or the sum of all. */
 struct sweep_times {
@@ -42,21 +42,11 @@ struct sweep {
 	int (*put)(void *context, struct frame *f, struct error *e);
 	/* A pass is over: what was put comes next. */
 	int (*turn)(void *context, const struct sweep_times *times, struct error *e);
-	/* Taps of one layer; see tap.h. */
-	void (*wants)(void *context, size_t layer, bool wanted[SITE_COUNT]);
-	int (*tap)(void *context, size_t layer, const struct frame *f, size_t first, size_t n, const struct tap_rows *rows,
-	           struct error *e);
-	/* Sites of one layer that are patched and filtered.  With `filters` (any filter in any layer) a batch ends with a frame, or
-	 * where frame pieces of sweep_piece_rows do, so that what a filter sees doesn't depend on threads or memory. */
+	/* Taps, patches and filters.  With `filters` (any filter in any layer) a batch ends with a frame, or where frame pieces of
+	 * sweep_piece_rows do, so that what a filter sees doesn't depend on threads or memory. */
+	const struct hooks *hooks;
 	bool filters;
 	bool plain;                     /* unfused attention in every layer */
-	void (*changes)(void *context, size_t layer, bool patched[SITE_COUNT], bool filtered[SITE_COUNT]);
-	/* Rows of positions first.. of one sample, in place; any thread. */
-	void (*patch)(void *context, size_t layer, enum site site, const struct frame *f, const struct sample *s, uint32_t first,
-	              struct rows rows);
-	/* Rows of a frame's piece (its samples and variant), dense, in place. */
-	int (*filter)(void *context, size_t layer, enum site site, const struct frame *piece, void *rows, struct error *e);
-	int (*layer_end)(void *context, size_t layer, struct error *e);
 	/* Rows done in the pass that began with layer `from`.  May be NULL. */
 	void (*tell)(void *context, size_t from, uint64_t rows);
 };

@@ -15,6 +15,7 @@
 #
 # Activations of every layer, on four devices:
 #	shards.sh -k 16 -j 4 tokens.tms acts.tms 'embed -m MODEL | layer-run -m MODEL --tap resid_post/last=-'
+# The same where the model doesn't fit in memory: --share /dev/shm/NAME lets them read each layer from disk once.
 # Principal components, of which only states of fixed size travel, on two hosts:
 #	shards.sh -S a,b -m 'pca --merge -k 8' tokens.tms pca.tms \
 #		'embed -m MODEL | layer-run -m MODEL --tap resid_post/last=- | pca --partial'

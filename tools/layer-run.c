@@ -17,7 +17,7 @@
 
 static struct {
 	uint64_t from, to, hold, ram;
-	const char *spill, *resid, *profile, *attention;
+	const char *spill, *resid, *profile, *attention, *share;
 	bool no_output;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS };
@@ -33,6 +33,7 @@ static const struct option options[] = {
 	{ OPTION_COUNT, 0, "hold", &arg.hold, "N", "keep N layers in memory and spill N times less often (default 1)", HISTORY_NO, 1 },
 	{ OPTION_SIZE, 0, "ram", &arg.ram, "SIZE", "memory for the stream between layers (default: a quarter of what is available)", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "spill", &arg.spill, "DIR", "where the stream goes beyond --ram (default $TMPDIR, else /var/tmp)", HISTORY_NO, 0 },
+	{ OPTION_STRING, 0, "share", &arg.share, "FILE", "read weights in step with other processes that name FILE, once from disk for all", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "what rows are rounded to after every layer (default: the checkpoint's type; f64 on ref)", HISTORY_YES, 0 },
 	OPTION_HOOKS(arg.hooks),
 	{ OPTION_STRING, 0, "sweep", &arg.hooks.sweep, "FILE", "a table of patches, a variant each: variant site layers pos head file", HISTORY_YES, 0 },
@@ -118,46 +119,6 @@ static int turn(void *context, const struct sweep_times *times, struct error *e)
 	return times->to < r->to ? spill_turn(r->spill, e) : 0;
 }
 
-static void wants(void *context, size_t layer, bool wanted[SITE_COUNT])
-{
-	const struct run *r = context;
-	taps_wanted(r->hooks.taps, (int)layer, wanted);
-}
-
-static int tap(void *context, size_t layer, const struct frame *f, size_t first, size_t n, const struct tap_rows *rows,
-               struct error *e)
-{
-	struct run *r = context;
-	return taps_put(r->hooks.taps, (int)layer, f, first, n, rows, e);
-}
-
-static void changes(void *context, size_t layer, bool patched[SITE_COUNT], bool filtered[SITE_COUNT])
-{
-	const struct run *r = context;
-	patches_wanted(r->hooks.patches, (int)layer, patched);
-	filters_wanted(r->hooks.filters, (int)layer, filtered);
-}
-
-static void patch(void *context, size_t layer, enum site site, const struct frame *f, const struct sample *s, uint32_t first,
-                  struct rows rows)
-{
-	struct run *r = context;
-	patches_apply(r->hooks.patches, site, (int)layer, s, f->variant, first, rows.n, rows.p, rows.width, rows.stride,
-	              r->sweep.ops->work);
-}
-
-static int filter(void *context, size_t layer, enum site site, const struct frame *piece, void *rows, struct error *e)
-{
-	struct run *r = context;
-	return filters_run(r->hooks.filters, site, (int)layer, piece, r->sweep.ops->work, rows, e);
-}
-
-static int layer_end(void *context, size_t layer, struct error *e)
-{
-	struct run *r = context;
-	return taps_layer_end(r->hooks.taps, (int)layer, e);
-}
-
 static void tell(void *context, size_t from, uint64_t rows)
 {
 	const struct run *r = context;
@@ -184,8 +145,7 @@ static int open_device(struct run *r, struct error *e)
 {
 	struct sweep *s = &r->sweep;
 	*s = (struct sweep){ .m = r->m, .hold = arg.hold, .context = r, .parts = parts, .load = load, .next = next,
-	                     .put = put, .turn = turn, .wants = wants, .tap = tap, .layer_end = layer_end, .tell = tell,
-	                     .changes = changes, .patch = patch, .filter = filter, .filters = arg.hooks.filters.n > 0,
+	                     .put = put, .turn = turn, .tell = tell, .hooks = &r->hooks, .filters = arg.hooks.filters.n > 0,
 	                     .plain = arg.attention != NULL };
 	if (arg.attention && strcmp(arg.attention, "plain") != 0)
 		return error_set(e, "--attention %s: can only be plain", arg.attention);
@@ -241,6 +201,8 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	r->m = checkpoint_model(r->checkpoint);
 	if (resid_input_open(&r->in, path, r->m, e) < 0 || find_range(r, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
 		return -1;
+	if (arg.share && checkpoint_share(r->checkpoint, arg.share, r->to, e) < 0)
+		return -1;
 	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
 }
 
@@ -294,7 +256,7 @@ static int run(char **files, int n_files, struct error *e)
 
 const struct tool tool = {
 	"layer-run",
-	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--tap SITE[@LAYERS][/POOL]=FILE] "
+	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
 	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };
