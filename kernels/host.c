@@ -52,6 +52,18 @@ void host_wait(struct device *d)
 	(void)d;
 }
 
+uint64_t host_mark(struct device *d)
+{
+	(void)d;
+	return 0;
+}
+
+void host_wait_for(struct device *d, uint64_t mark)
+{
+	(void)d;
+	(void)mark;
+}
+
 bool host_failed(const struct device *d, struct error *e)
 {
 	(void)d;

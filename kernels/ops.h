@@ -135,6 +135,9 @@ struct ops {
 	void (*download)(struct device *d, void *to, const void *from, size_t len);
 	void (*clear)(struct device *d, void *p, size_t len);   /* zeros */
 	void (*wait)(struct device *d);
+	/* A moment between calls, and the wait for what was asked before it. */
+	uint64_t (*mark)(struct device *d);
+	void (*wait_for)(struct device *d, uint64_t mark);
 	/* Whether the device broke since it was opened, and then what it said. */
 	bool (*failed)(const struct device *d, struct error *e);
 

@@ -212,8 +212,13 @@ int packed_store(const struct packing *p, struct packed *b, struct error *e)
 			return -1;
 	}
 	copy_batch(p, b, true);
-	p->s->ops->wait(p->s->device);
+	b->stored = p->s->ops->mark(p->s->device);
 	return 0;
+}
+
+void packed_arrive(const struct packing *p, const struct packed *b)
+{
+	p->s->ops->wait_for(p->s->device, b->stored);
 }
 
 void packed_forget_rows(struct packed *b)

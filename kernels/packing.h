@@ -41,6 +41,7 @@ struct packed {
 	struct piece *pieces;           /* (n_pieces) */
 	struct owner *owners;           /* (n_owners), in the order of the rows */
 	size_t n_pieces, n_owners, piece_capacity, owner_capacity, segment_capacity;
+	uint64_t stored;                /* the device's mark after packed_store */
 	struct packed *next;            /* for whoever keeps several */
 };
 
@@ -59,9 +60,12 @@ void packed_free(const struct packing *p, struct packed *b);
 /* Packs the source's next rows, in place of what the batch had: full, or the source has ended.  -1: the source failed. */
 int packing_fill(struct packing *p, struct packed *b, struct error *e) MUST_CHECK;
 
-/* The batch's rows: from the frames to the device, and from there to the frames, which are then complete.  -1: memory. */
+/* The batch's rows: from the frames to the device, and from there to the frames, which have them after packed_arrive.
+ * -1: memory. */
 void packed_load(const struct packing *p, struct packed *b);
 int packed_store(const struct packing *p, struct packed *b, struct error *e) MUST_CHECK;
+
+void packed_arrive(const struct packing *p, const struct packed *b);
 
 /* Forgets the rows of frames that lie wholly on the device; their room is taken again by packed_store. */
 void packed_forget_rows(struct packed *b);

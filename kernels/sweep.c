@@ -15,6 +15,8 @@ struct pass {
 	struct packed *current;         /* the batch that runs */
 	struct packed *kept, **kept_end; /* batches whose rows stay on the device from pass to pass, in order */
 	struct packed *work;            /* the one that frames are packed into */
+	struct packed *leaving;         /* one whose rows are on their way to its frames while the next runs, or NULL */
+	struct packed *other;           /* to take turns with work; NULL: rows have left before the next come */
 	bool keeps;                     /* further batches may be kept */
 	size_t kept_meta, reserve;      /* bytes of their frames' samples; bytes of the device that are left free */
 	size_t hold;
@@ -77,7 +79,7 @@ size_t sweep_arena_len(const struct sweep *s)
 /* What is taken of the device: coming layers and those that run, rows, the block's buffers. */
 static size_t device_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
 {
-	return loader_n_arenas(s) * sweep_arena_len(s) + n_rows * s->m->width * dtype_size(s->ops->work) +
+	return loader_n_arenas(s) * sweep_arena_len(s) + 2 * n_rows * s->m->width * dtype_size(s->ops->work) +
 	       block_len(s->ops, s->device, s->m, workers_count(s->workers), n_rows, wanted, s->filters);
 }
 
@@ -251,10 +253,27 @@ static int run_batch(struct pass *p, struct packed *b, struct error *e)
 	return 0;
 }
 
-static int give_batch(struct pass *p, struct packed *b, struct error *e)
+/* The frames of the batch that is leaving, when their rows are there. */
+static int give_leaving(struct pass *p, struct error *e)
+{
+	struct packed *b = p->leaving;
+	p->leaving = NULL;
+	if (!b)
+		return 0;
+	packed_arrive(&p->packing, b);
+	return packed_give(&p->packing, b, p->to, e);
+}
+
+/* Sends the batch's rows off; where another batch can run meanwhile, its frames are given after that one was started. */
+static int leave(struct pass *p, struct packed *b, struct error *e)
 {
 	double start = clock_seconds();
-	int status = packed_store(&p->packing, b, e) < 0 ? -1 : packed_give(&p->packing, b, p->to, e);
+	int status = packed_store(&p->packing, b, e);
+	if (status == 0)
+		status = give_leaving(p, e);
+	p->leaving = b;
+	if (status == 0 && !p->other)
+		status = give_leaving(p, e);
 	p->times.frames += clock_seconds() - start;
 	return status;
 }
@@ -282,7 +301,7 @@ static bool keep_batch(struct pass *p)
 static int run_kept(struct pass *p, struct error *e)
 {
 	for (struct packed *b = p->kept; b; b = b->next)
-		if (run_batch(p, b, e) < 0 || (p->to == p->s->to && give_batch(p, b, e) < 0))
+		if (run_batch(p, b, e) < 0 || (p->to == p->s->to && leave(p, b, e) < 0))
 			return -1;
 	return 0;
 }
@@ -300,11 +319,18 @@ static int run_batches(struct pass *p, struct error *e)
 		p->times.frames += clock_seconds() - start;
 		if (run_batch(p, p->work, e) < 0)
 			return -1;
-		if (!(p->keeps && keep_batch(p)) && give_batch(p, p->work, e) < 0)
+		if (p->keeps && keep_batch(p))
+			continue;
+		struct packed *b = p->work;
+		if (leave(p, b, e) < 0)
 			return -1;
+		if (p->other) {
+			p->work = p->other;
+			p->other = b;
+		}
 	} while (!p->packing.finished || p->packing.waiting);
 	p->keeps = false;
-	return 0;
+	return give_leaving(p, e);
 }
 
 static int end_layers(struct pass *p, struct error *e)
@@ -375,6 +401,7 @@ static void pass_release(struct pass *p)
 		packed_free(&p->packing, b);
 	}
 	packed_free(&p->packing, p->work);
+	packed_free(&p->packing, p->other);
 	packing_release(&p->packing);
 	for (size_t i = 0; p->carry && i < p->hold; i++)
 		carry_release(&p->carry[i]);
@@ -412,6 +439,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
 	p.work = check_device(s, p.packing.batch_rows, any, e) < 0 ? NULL : packed_open(&p.packing, e);
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, p.packing.batch_rows, any, s->filters, e) : NULL;
+	if (p.block && !s->ops->host)
+		p.other = packed_open(&p.packing, e);
 	p.loader = p.block ? loader_open(s, sweep_arena_len(s), e) : NULL;
 	int status = p.loader ? 0 : -1;
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
