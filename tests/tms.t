@@ -3,27 +3,18 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export ROOT PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
+export ROOT PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
 import os, re, resource, struct, subprocess
+from functools import partial
 import msgpack, numpy as np, xxhash
 from onelayer_tms import DTYPES, Frame, Reader, StreamError, Writer, f32_to_bf16
+import tap
+from tap import done, ok
 
-count = 0
+run = partial(tap.run, "tcat")
 tcat = os.path.join(os.environ["BIN"], "tcat")
 rng = np.random.default_rng(1)
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name, flush=True)
-    if not good and note:
-        print("# " + str(note)[:2000].replace("\n", "\n# "))
-
-
-def run(*args, data=None):
-    return subprocess.run([tcat, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def sample(i, n, length=None, first=0, **more):
@@ -327,5 +318,5 @@ with open("halved.tms", "wb") as f:
 history = Reader("halved.tms").header["history"]
 ok(history == before + [{"program": "halve.py"}], "a script by its name", history)
 
-print("1..%d" % count)
+done()
 END
