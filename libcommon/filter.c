@@ -172,7 +172,7 @@ static int expect_rows(const struct filter *f, const struct model *m, const stru
 static int open_builtin(struct filter *f, const struct filter_builtin *builtin, const struct tms_header *h, struct error *e)
 {
 	size_t n;
-	f->words = command_words(f->selection.target, &n);
+	f->words = builtin ? command_words(f->selection.target, &n) : NULL;
 	if (!f->words || !n || strcmp(f->words[0], builtin->name) != 0)
 		return 0;
 	int status = builtin->open(f->words + 1, n - 1, h, &f->state, e);
