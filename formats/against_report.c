@@ -5,8 +5,7 @@
 #include <stdlib.h>
 
 #include "memory.h"
-#include "report_place.h"
-#include "tally.h"
+#include "tally_report.h"
 
 /* Sums over rows, and over tokens: a of the reference, d = b - a, and their products. */
 enum { KL, REVERSE, SHARED, CHANGE, A, D, AA, AD, DD, SUMS };
@@ -21,12 +20,10 @@ struct pair {
 };
 
 struct against_report {
-	struct text_out out;
-	bool json, heading;
+	struct tally_report lines;
+	bool heading;
 	size_t k;
-	struct report_places places;
-	struct tallies tallies;
-	struct pair *pairs;     /* (tallies.n) */
+	struct pair *pairs;     /* (lines.tallies.n) */
 	size_t capacity, n;
 };
 
@@ -40,8 +37,8 @@ struct against_report *against_report_open(const char *path, size_t k, bool json
                                            struct error *e)
 {
 	struct against_report *r = mem_zero(1, sizeof *r);
-	*r = (struct against_report){ .json = json, .k = k, .places = { h, lens } };
-	if (text_out_open(&r->out, path, e) == 0)
+	r->k = k;
+	if (tally_report_open(&r->lines, path, json, lens, h, e) == 0)
 		return r;
 	free(r);
 	return NULL;
@@ -50,10 +47,10 @@ struct against_report *against_report_open(const char *path, size_t k, bool json
 static struct pair *pair_of(struct against_report *r, const struct tally *t)
 {
 	size_t i = 0;
-	while (r->tallies.at[i] != t)
+	while (r->lines.tallies.at[i] != t)
 		i++;
-	mem_grow((void **)&r->pairs, &r->capacity, r->tallies.n, sizeof *r->pairs);
-	for (; r->n < r->tallies.n; r->n++)
+	mem_grow((void **)&r->pairs, &r->capacity, r->lines.tallies.n, sizeof *r->pairs);
+	for (; r->n < r->lines.tallies.n; r->n++)
 		r->pairs[r->n] = (struct pair){ 0 };
 	return &r->pairs[i];
 }
@@ -118,54 +115,34 @@ static struct figures figure(const struct sums *s)
 
 /* -------- lines */
 
-static void put_value(struct against_report *r, const char *name, double v)
-{
-	text_string(&r->out, ",\"");
-	text_string(&r->out, name);
-	text_string(&r->out, "\":");
-	text_value(&r->out, &v, DTYPE_F64, 0, 1);
-}
-
-static void put_count(struct against_report *r, const char *name, uint64_t n)
-{
-	text_string(&r->out, ",\"");
-	text_string(&r->out, name);
-	text_string(&r->out, "\":");
-	text_uint(&r->out, n);
-}
-
 static void json_line(struct against_report *r, const struct tally *t, const struct sample *s, const struct sums *sums)
 {
 	const struct figures f = figure(sums);
-	text_char(&r->out, '{');
-	if (s)
-		report_id(&r->out, s);
-	else
-		text_string(&r->out, "\"total\":true");
-	if (t)
-		report_place_json(&r->out, &r->places, t->variant, t->site, t->layer);
-	put_count(r, "rows", sums->rows);
-	put_value(r, "kl", f.kl);
-	put_value(r, "reverse_kl", f.reverse);
-	put_value(r, "top1", f.top1);
-	put_count(r, "k", r->k);
-	put_value(r, "topk", f.topk);
-	put_count(r, "tokens", sums->tokens);
-	put_value(r, "target_rms", f.target_rms);
-	put_value(r, "ppl", f.ppl);
-	put_value(r, "ppl_reference", f.ppl_reference);
-	put_value(r, "ppl_change", f.change);
-	put_value(r, "ppl_change_se", f.change_se);
-	put_value(r, "log_ppl_change", f.log_change);
-	put_value(r, "log_ppl_change_se", f.log_change_se);
-	text_string(&r->out, "}\n");
+	struct tally_report *o = &r->lines;
+	text_char(&o->out, '{');
+	tally_report_whose(o, t, s);
+	tally_report_count(o, "rows", sums->rows);
+	tally_report_value(o, "kl", f.kl);
+	tally_report_value(o, "reverse_kl", f.reverse);
+	tally_report_value(o, "top1", f.top1);
+	tally_report_count(o, "k", r->k);
+	tally_report_value(o, "topk", f.topk);
+	tally_report_count(o, "tokens", sums->tokens);
+	tally_report_value(o, "target_rms", f.target_rms);
+	tally_report_value(o, "ppl", f.ppl);
+	tally_report_value(o, "ppl_reference", f.ppl_reference);
+	tally_report_value(o, "ppl_change", f.change);
+	tally_report_value(o, "ppl_change_se", f.change_se);
+	tally_report_value(o, "log_ppl_change", f.log_change);
+	tally_report_value(o, "log_ppl_change_se", f.log_change_se);
+	text_string(&o->out, "}\n");
 }
 
 static void table_number(struct against_report *r, int width, int digits, double v)
 {
 	char text[64];
 	int n = isnan(v) ? snprintf(text, sizeof text, "%*s", width, "-") : snprintf(text, sizeof text, "%*.*g", width, digits, v);
-	text_put(&r->out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+	text_put(&r->lines.out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 static void table_line(struct against_report *r, const struct tally *t, const struct sample *s, const struct sums *sums)
@@ -175,7 +152,7 @@ static void table_line(struct against_report *r, const struct tally *t, const st
 	if (!r->heading) {
 		int n = snprintf(text, sizeof text, "%8s%12s%12s%8s  top%-6zu%12s%12s%12s%12s  %s\n", "rows", "kl", "reverse", "top1",
 		                 r->k, "target rms", "ppl", "ppl change", "+-", "sample");
-		text_put(&r->out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+		text_put(&r->lines.out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 		r->heading = true;
 	}
 	table_number(r, 8, 8, (double)sums->rows);
@@ -187,19 +164,14 @@ static void table_line(struct against_report *r, const struct tally *t, const st
 	table_number(r, 12, 6, f.ppl);
 	table_number(r, 12, 4, f.change);
 	table_number(r, 12, 2, f.change_se);
-	text_string(&r->out, "  ");
-	if (s)
-		text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
-	else
-		text_string(&r->out, "total");
-	if (t)
-		report_place_table(&r->out, &r->places, t->variant, t->site, t->layer);
-	text_char(&r->out, '\n');
+	text_string(&r->lines.out, "  ");
+	tally_report_whose(&r->lines, t, s);
+	text_char(&r->lines.out, '\n');
 }
 
 static void line(struct against_report *r, const struct tally *t, const struct sample *s, const struct sums *sums)
 {
-	if (r->json)
+	if (r->lines.json)
 		json_line(r, t, s, sums);
 	else
 		table_line(r, t, s, sums);
@@ -210,7 +182,7 @@ static void line(struct against_report *r, const struct tally *t, const struct s
 int against_report_row(void *report, const struct frame *f, const struct sample *s, const struct divergence *d, struct error *e)
 {
 	struct against_report *r = report;
-	struct pair *p = pair_of(r, tally_find(&r->tallies, f));
+	struct pair *p = pair_of(r, tally_find(&r->lines.tallies, f));
 	(void)s;
 	(void)e;
 	if (d->row) {
@@ -227,7 +199,7 @@ int against_report_row(void *report, const struct frame *f, const struct sample 
 int against_report_sample(void *report, const struct frame *f, const struct sample *s, struct error *e)
 {
 	struct against_report *r = report;
-	struct tally *t = tally_find(&r->tallies, f);
+	struct tally *t = tally_find(&r->lines.tallies, f);
 	int whole = f->pool.p ? 1 : tally_rows(t, s, e);
 	if (whole <= 0)
 		return whole;
@@ -236,32 +208,26 @@ int against_report_sample(void *report, const struct frame *f, const struct samp
 	p->sample = (struct sums){ 0 };
 	if (!f->pool.p)
 		tally_next(t);
-	if (r->out.failed)
-		*e = r->out.error;
-	return r->out.failed ? -1 : 0;
+	return tally_report_status(&r->lines, e);
 }
 
 /* -------- the end */
 
+static void put_total(void *report, const struct tally *t)
+{
+	static const struct sums none;
+	line(report, t, NULL, t ? &pair_of(report, t)->total : &none);
+}
+
 static void release(struct against_report *r)
 {
-	tallies_release(&r->tallies);
 	free(r->pairs);
 	free(r);
 }
 
 int against_report_finish(struct against_report *r, struct error *e)
 {
-	static const struct sums none;
-	if (tallies_end(&r->tallies, e) < 0) {
-		against_report_abort(r);
-		return -1;
-	}
-	for (size_t i = 0; i < r->n; i++)
-		line(r, r->tallies.at[i], NULL, &r->pairs[i].total);
-	if (!r->n)
-		line(r, NULL, NULL, &none);
-	int status = text_out_finish(&r->out, e);
+	int status = tally_report_finish(&r->lines, put_total, r, e);
 	release(r);
 	return status;
 }
@@ -270,6 +236,6 @@ void against_report_abort(struct against_report *r)
 {
 	if (!r)
 		return;
-	text_out_abort(&r->out);
+	tally_report_abort(&r->lines);
 	release(r);
 }

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <archive.h>
@@ -13,6 +14,10 @@
 #include "unicode.h"
 
 #define BLOCK 262144
+#define TAR_BLOCK 512
+/* The last record of a zip archive, and the longest comment that may follow it. */
+#define ZIP_END 22
+#define ZIP_COMMENT 65535
 
 struct archive_file {
 	struct archive *archive;
@@ -111,6 +116,48 @@ static int set_member(struct archive_file *f, struct archive_entry *entry, struc
 	return 0;
 }
 
+/* Whether a zip archive's last record is among these bytes, whole, with its comment. */
+static bool has_zip_end(const unsigned char *p, size_t len)
+{
+	for (; len >= ZIP_END; p++, len--)
+		if (memcmp(p, "PK\5\6", 4) == 0 && len - ZIP_END >= (size_t)(p[20] | p[21] << 8))
+			return true;
+	return false;
+}
+
+/* Only a file that isn't compressed once more can be looked at from its end. */
+static int check_zip(const struct archive_file *f, struct error *e)
+{
+	struct stat st;
+	if (f->fd < 0 || fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode) || archive_filter_count(f->archive) > 1)
+		return 0;
+	size_t most = ZIP_END + ZIP_COMMENT, len = (uint64_t)st.st_size < most ? (size_t)st.st_size : most;
+	unsigned char *end = mem_alloc(len + 1);
+	int status = io_read_at(f->fd, end, len, (uint64_t)st.st_size - len, f->name, e);
+	if (status == 0 && !has_zip_end(end, len))
+		status = error_set(e, "%s: is cut: the record that ends a zip archive is missing", f->name);
+	free(end);
+	return status;
+}
+
+/*
+ * libarchive takes a tar file's end for the archive's, whether or not the blocks of zeros stand there, and reads a zip file
+ * without its directory member by member.
+ */
+static int check_end(const struct archive_file *f, struct error *e)
+{
+	switch (archive_format(f->archive) & ARCHIVE_FORMAT_BASE_MASK) {
+	case ARCHIVE_FORMAT_TAR:
+		if (archive_filter_bytes(f->archive, 0) >= archive_read_header_position(f->archive) + TAR_BLOCK)
+			return 0;
+		return error_set(e, "%s: is cut: the blocks of zeros that end a tar archive are missing", f->name);
+	case ARCHIVE_FORMAT_ZIP:
+		return check_zip(f, e);
+	default:
+		return 0;
+	}
+}
+
 int archive_file_next(struct archive_file *f, const char **member, struct error *e)
 {
 	for (;;) {
@@ -123,7 +170,7 @@ int archive_file_next(struct archive_file *f, const char **member, struct error 
 		f->begun = true;
 		*member = NULL;
 		if (rc == ARCHIVE_EOF)
-			return f->empty;
+			return f->empty ? 1 : check_end(f, e);
 		if (rc == ARCHIVE_RETRY)
 			continue;
 		if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)

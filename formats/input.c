@@ -8,6 +8,7 @@
 #include "archive_file.h"
 #include "io.h"
 #include "memory.h"
+#include "tms.h"
 #include "unicode.h"
 
 #define BLOCK ((size_t)262144)
@@ -205,6 +206,9 @@ static int check_text(struct input *in, const char *text, size_t len, struct err
 	size_t good = utf8_check(text, len);
 	if (good == len)
 		return 0;
+	if (tms_begins(text, len))
+		return error_set(e, "%s: is a tensor stream, not text; tok -d makes text of one of tokens, tcat --json of any",
+				 in->member == NULL ? io_input_name(in->path) : set_where(in));
 	return error_set(e, "%s: byte %zu is not valid UTF-8; convert the file, as with iconv(1)",
 			 set_where(in), good + 1);
 }

@@ -7,18 +7,13 @@
 #include <string.h>
 
 #include "memory.h"
-#include "report_place.h"
-#include "tally.h"
-#include "text_out.h"
+#include "tally_report.h"
 
 enum table { TABLE_NONE, TABLE_ROWS, TABLE_NLL };
 
 struct report {
-	struct text_out out;
-	bool json;
-	struct report_places places;
+	struct tally_report lines;
 	const struct questions *questions;
-	struct tallies tallies;
 	enum table table;       /* whose heading was printed last */
 };
 
@@ -45,18 +40,11 @@ struct report *report_open(const char *path, const struct questions *q, bool jso
                            struct error *e)
 {
 	struct report *r = mem_zero(1, sizeof *r);
-	*r = (struct report){ .json = json, .places = { h, lens }, .questions = q };
-	if (text_out_open(&r->out, path, e) == 0)
+	r->questions = q;
+	if (tally_report_open(&r->lines, path, json, lens, h, e) == 0)
 		return r;
 	free(r);
 	return NULL;
-}
-
-static int status_of(const struct report *r, struct error *e)
-{
-	if (r->out.failed)
-		*e = r->out.error;
-	return r->out.failed ? -1 : 0;
 }
 
 PRINTF_LIKE(2, 3) static void put(struct report *r, const char *format, ...)
@@ -66,13 +54,7 @@ PRINTF_LIKE(2, 3) static void put(struct report *r, const char *format, ...)
 	va_start(ap, format);
 	int n = vsnprintf(text, sizeof text, format, ap);
 	va_end(ap);
-	text_put(&r->out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-}
-
-static void put_value(struct report *r, const char *name, double v)
-{
-	put(r, ",\"%s\":", name);
-	text_value(&r->out, &v, DTYPE_F64, 0, 1);
+	text_put(&r->lines.out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 /* -------- rows */
@@ -84,8 +66,8 @@ static void json_token(struct report *r, uint32_t id)
 	put(r, "\"token\":%u", id);
 	if (!text)
 		return;
-	text_string(&r->out, ",\"text\":");
-	text_json(&r->out, text, len);
+	text_string(&r->lines.out, ",\"text\":");
+	text_json(&r->lines.out, text, len);
 	free(text);
 }
 
@@ -93,13 +75,13 @@ static void json_tokens(struct report *r, const char *name, const struct token_v
 {
 	put(r, ",\"%s\":[", name);
 	for (size_t i = 0; i < n; i++) {
-		text_string(&r->out, i ? ",{" : "{");
+		text_string(&r->lines.out, i ? ",{" : "{");
 		json_token(r, list[i].id);
-		put_value(r, "logit", list[i].logit);
-		put_value(r, "logprob", list[i].logprob);
+		tally_report_value(&r->lines, "logit", list[i].logit);
+		tally_report_value(&r->lines, "logprob", list[i].logprob);
 		put(r, ",\"rank\":%zu}", list[i].rank);
 	}
-	text_char(&r->out, ']');
+	text_char(&r->lines.out, ']');
 }
 
 static bool has_position(const struct row *row)
@@ -110,16 +92,16 @@ static bool has_position(const struct row *row)
 static void json_row(struct report *r, const struct row *row)
 {
 	const struct sample *s = row->sample;
-	text_char(&r->out, '{');
-	report_id(&r->out, s);
-	report_place_json(&r->out, &r->places, row->frame->variant, row->frame->site.p, row->frame->layer);
+	text_char(&r->lines.out, '{');
+	tally_report_id(&r->lines, s);
+	tally_report_place(&r->lines, row->frame->variant, row->frame->site.p, row->frame->layer);
 	if (!has_position(row)) {
-		text_string(&r->out, ",\"pool\":");
-		text_json(&r->out, row->frame->pool.p, row->frame->pool.len);
+		text_string(&r->lines.out, ",\"pool\":");
+		text_json(&r->lines.out, row->frame->pool.p, row->frame->pool.len);
 	} else {
 		put(r, ",\"pos\":%u", row->position);
 		if (s->tokens) {
-			text_char(&r->out, ',');
+			text_char(&r->lines.out, ',');
 			json_token(r, s->tokens[row->position]);
 		}
 	}
@@ -128,10 +110,10 @@ static void json_row(struct report *r, const struct row *row)
 	if (row->n_target)
 		json_tokens(r, "target", row->target, row->n_target);
 	if (row->n_diff) {
-		put_value(r, "diff", row->diff[0].logit - row->diff[1].logit);
+		tally_report_value(&r->lines, "diff", row->diff[0].logit - row->diff[1].logit);
 		json_tokens(r, "between", row->diff, 2);
 	}
-	text_string(&r->out, "}\n");
+	text_string(&r->lines.out, "}\n");
 }
 
 static void table_token(struct report *r, uint32_t id)
@@ -139,8 +121,8 @@ static void table_token(struct report *r, uint32_t id)
 	size_t len;
 	char *text = token_text_of(r->questions->names, id, &len);
 	if (text) {
-		text_json(&r->out, text, len);
-		text_char(&r->out, ' ');
+		text_json(&r->lines.out, text, len);
+		text_char(&r->lines.out, ' ');
 	}
 	put(r, "#%u", id);
 	free(text);
@@ -151,7 +133,7 @@ static void table_tokens(struct report *r, const struct token_value *list, size_
 	for (size_t i = 0; i < n; i++) {
 		put(r, "%8zu %9.5f %10.4f %10.4f  ", list[i].rank, exp(list[i].logprob), list[i].logprob, list[i].logit);
 		table_token(r, list[i].id);
-		text_string(&r->out, target ? "  (target)\n" : "\n");
+		text_string(&r->lines.out, target ? "  (target)\n" : "\n");
 	}
 }
 
@@ -161,8 +143,8 @@ static void table_row(struct report *r, const struct row *row)
 	if (r->table != TABLE_ROWS)
 		put(r, "%8s %9s %10s %10s  %s\n", "rank", "prob", "log prob", "logit", "token");
 	r->table = TABLE_ROWS;
-	text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
-	report_place_table(&r->out, &r->places, row->frame->variant, row->frame->site.p, row->frame->layer);
+	text_field(&r->lines.out, s->id.p ? s->id.p : "", s->id.len);
+	tally_report_place(&r->lines, row->frame->variant, row->frame->site.p, row->frame->layer);
 	if (!has_position(row)) {
 		put(r, "  %s", row->frame->pool.p);
 	} else {
@@ -170,15 +152,15 @@ static void table_row(struct report *r, const struct row *row)
 		if (s->tokens)
 			table_token(r, s->tokens[row->position]);
 	}
-	text_char(&r->out, '\n');
+	text_char(&r->lines.out, '\n');
 	table_tokens(r, row->top, row->n_top, false);
 	table_tokens(r, row->target, row->n_target, true);
 	if (row->n_diff) {
 		put(r, "%8s %20s %10.4f  ", "diff", "", row->diff[0].logit - row->diff[1].logit);
 		table_token(r, row->diff[0].id);
-		text_string(&r->out, " - ");
+		text_string(&r->lines.out, " - ");
 		table_token(r, row->diff[1].id);
-		text_char(&r->out, '\n');
+		text_char(&r->lines.out, '\n');
 	}
 }
 
@@ -187,34 +169,28 @@ int report_row(struct report *r, const struct frame *f, const struct sample *s, 
 {
 	const struct questions *q = r->questions;
 	if (questions_next(q, s, position))
-		tally_add(&tally_find(&r->tallies, f)->sample, -a->next, 1);
+		tally_add(&tally_find(&r->lines.tallies, f)->sample, -a->next, 1);
 	if (!questions_row(q, f, s, position))
 		return 0;
 	const struct token_value *target = a->values + q->top;
 	const struct row row = { f, s, position, a->values, target, target + a->n_target, q->top, a->n_target, a->n_diff };
-	if (r->json)
+	if (r->lines.json)
 		json_row(r, &row);
 	else
 		table_row(r, &row);
-	return status_of(r, e);
+	return tally_report_status(&r->lines, e);
 }
 
 /* -------- sums */
 
 static void json_nll(struct report *r, const struct tally *t, const struct sample *s, uint64_t n, double nll)
 {
-	text_char(&r->out, '{');
-	if (s)
-		report_id(&r->out, s);
-	else
-		text_string(&r->out, "\"total\":true");
-	if (t)
-		report_place_json(&r->out, &r->places, t->variant, t->site, t->layer);
-	text_string(&r->out, ",\"tokens\":");
-	text_uint(&r->out, n);
-	put_value(r, "nll", nll);
-	put_value(r, "ppl", n ? exp(nll / (double)n) : NAN);
-	text_string(&r->out, "}\n");
+	text_char(&r->lines.out, '{');
+	tally_report_whose(&r->lines, t, s);
+	tally_report_count(&r->lines, "tokens", n);
+	tally_report_value(&r->lines, "nll", nll);
+	tally_report_value(&r->lines, "ppl", n ? exp(nll / (double)n) : NAN);
+	text_string(&r->lines.out, "}\n");
 }
 
 static void table_nll(struct report *r, const struct tally *t, const struct sample *s, uint64_t n, double nll)
@@ -227,13 +203,8 @@ static void table_nll(struct report *r, const struct tally *t, const struct samp
 		put(r, "%16.6f  ", exp(nll / (double)n));
 	else
 		put(r, "%16s  ", "-");
-	if (s)
-		text_field(&r->out, s->id.p ? s->id.p : "", s->id.len);
-	else
-		text_string(&r->out, "total");
-	if (t)
-		report_place_table(&r->out, &r->places, t->variant, t->site, t->layer);
-	text_char(&r->out, '\n');
+	tally_report_whose(&r->lines, t, s);
+	text_char(&r->lines.out, '\n');
 }
 
 /* Of a sample of the sequence t; s NULL: of the whole sequence; t NULL: of no sequence at all. */
@@ -241,7 +212,7 @@ static void put_nll(struct report *r, const struct tally *t, const struct sample
 {
 	static const struct tally_sum none;
 	const struct tally_sum *sum = !t ? &none : s ? &t->sample : &t->total;
-	if (r->json)
+	if (r->lines.json)
 		json_nll(r, t, s, sum->n, tally_value(sum));
 	else
 		table_nll(r, t, s, sum->n, tally_value(sum));
@@ -251,30 +222,26 @@ int report_sample(struct report *r, const struct frame *f, const struct sample *
 {
 	if (f->pool.p)
 		return 0;
-	struct tally *t = tally_find(&r->tallies, f);
+	struct tally *t = tally_find(&r->lines.tallies, f);
 	int whole = tally_rows(t, s, e);
 	if (whole <= 0)
 		return whole;
 	if (r->questions->nll)
 		put_nll(r, t, s);
 	tally_next(t);
-	return status_of(r, e);
+	return tally_report_status(&r->lines, e);
 }
 
 /* -------- the end */
 
+static void put_total(void *report, const struct tally *t)
+{
+	put_nll(report, t, NULL);
+}
+
 int report_finish(struct report *r, struct error *e)
 {
-	if (tallies_end(&r->tallies, e) < 0) {
-		report_abort(r);
-		return -1;
-	}
-	for (size_t i = 0; r->questions->nll && i < r->tallies.n; i++)
-		put_nll(r, r->tallies.at[i], NULL);
-	if (r->questions->nll && !r->tallies.n)
-		put_nll(r, NULL, NULL);
-	tallies_release(&r->tallies);
-	int status = text_out_finish(&r->out, e);
+	int status = tally_report_finish(&r->lines, r->questions->nll ? put_total : NULL, r, e);
 	free(r);
 	return status;
 }
@@ -283,7 +250,6 @@ void report_abort(struct report *r)
 {
 	if (!r)
 		return;
-	tallies_release(&r->tallies);
-	text_out_abort(&r->out);
+	tally_report_abort(&r->lines);
 	free(r);
 }

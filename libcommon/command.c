@@ -1,15 +1,65 @@
 #include "command.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "memory.h"
+
 extern char **environ;
+
+/* -------- words */
+
+static const char blanks[] = " \t";
+
+static bool plain(char c)
+{
+	return isalnum((unsigned char)c) || strchr("_./:,+-@%=", c) || (unsigned char)c > 127;
+}
+
+/* What stands between two quotes, to *to; the closing one's place.  NULL: there is none, or the shell looks inside. */
+static const char *unquote(const char *from, char **to)
+{
+	const char *end = strchr(from + 1, *from);
+	size_t len = end ? (size_t)(end - from - 1) : 0;
+	if (!end || (*from == '"' && strcspn(from + 1, "$`\\") < len))
+		return NULL;
+	*to = (char *)mempcpy(*to, from + 1, len);
+	return end;
+}
+
+char **command_words(const char *command, size_t *n)
+{
+	size_t len = strlen(command);
+	char **word = mem_alloc((len / 2 + 1) * sizeof *word + len + 1), *to = (char *)(word + len / 2 + 1);
+	const char *p = command + strspn(command, blanks);
+	for (*n = 0; *p; p += strspn(p, blanks)) {
+		word[(*n)++] = to;
+		for (; *p && !strchr(blanks, *p); p++) {
+			const char *end = *p == '\'' || *p == '"' ? unquote(p, &to) : NULL;
+			if (end) {
+				p = end;
+			} else if (plain(*p)) {
+				*to++ = *p;
+			} else {
+				free(word);
+				return NULL;
+			}
+		}
+		*to++ = 0;
+	}
+	return word;
+}
+
+/* -------- processes */
 
 /* The parent's signal mask and handlers are its own: the shell starts with an empty mask and default signals. */
 static int spawn_shell(pid_t *child, const char *command, int input, int output)
@@ -45,6 +95,8 @@ static int spawn_shell(pid_t *child, const char *command, int input, int output)
 pid_t command_start(const char *command, int *to, int *from, struct error *e)
 {
 	int in[2], out[2] = { -1, -1 };
+	if (!command[strspn(command, " \t\n")])
+		return error_set(e, "|%s: names no command", command);
 	if (pipe2(in, O_CLOEXEC) < 0)
 		return error_errno(e, "|%s", command);
 	if (from && pipe2(out, O_CLOEXEC) < 0) {

@@ -15,11 +15,14 @@
 /*
  * A frame and its answer are both larger than a pipe, so a thread of its own writes while the caller reads.  The
  * same lock guards the deadline, which a second thread watches: what blocks on a silent command is ended by
- * ending the command.
+ * ending the command.  A built-in has none of it, but its state.
  */
 struct filter {
 	struct selection selection;
 	bool *layers;                   /* (n_layers) */
+	const struct filter_builtin *builtin;
+	void *state;
+	char **words;
 	uint64_t seconds;
 	pid_t child;
 	struct tms_writer *to;
@@ -97,6 +100,11 @@ static void expect(struct filter *f, bool waiting)
 
 /* -------- opening */
 
+static int blame(const struct filter *f, struct error *e)
+{
+	return error_in(e, "--filter %s", f->selection.text);
+}
+
 static int start(struct filter *f, const struct tms_header *header, struct error *e)
 {
 	int to;
@@ -104,11 +112,11 @@ static int start(struct filter *f, const struct tms_header *header, struct error
 	if (f->child < 0) {
 		f->child = 0;
 		f->from_fd = -1;
-		return -1;
+		return blame(f, e);
 	}
 	f->to = tms_create_fd(to, "its input", header, e);
 	if (!f->to)
-		return error_in(e, "--filter %s", f->selection.text);
+		return blame(f, e);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	if (pthread_create(&f->writer, NULL, writing, f) != 0)
@@ -122,24 +130,92 @@ static int start(struct filter *f, const struct tms_header *header, struct error
 	return 0;
 }
 
-static int filter_open(struct filters *all, struct filter *f, const char *text, const char *program,
-                       const struct tms_header *header, struct error *e)
+static bool applies(const struct filter *f, const struct model *m, enum site s, int layer)
+{
+	if (!f->selection.site[s] || site_in_block(s) != (layer >= 0))
+		return false;
+	return layer < 0 || (f->layers[layer] && site_exists(s, m, (size_t)layer));
+}
+
+/* A frame of that site and layer, but for its samples and rows. */
+static void describe(struct frame *f, const struct model *m, enum site s, int layer, enum dtype dtype)
+{
+	f->site = text_of(site_name(s));
+	f->layer = layer;
+	f->dtype = dtype;
+	f->n_dims = site_shape(s, m, f->dim);
+}
+
+/* Rows as long as their sample have no shape yet: what can't be changed of them shows when they come. */
+static int expect_layer(const struct filter *f, const struct model *m, int layer, struct error *e)
+{
+	for (enum site s = 0; s < SITE_COUNT; s++) {
+		struct frame like = { .variant = -1 };
+		if (!applies(f, m, s, layer) || site_by_length(s))
+			continue;
+		describe(&like, m, s, layer, DTYPE_F32);
+		if (f->builtin->expect(f->state, &like, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int expect_rows(const struct filter *f, const struct model *m, const struct tms_step *step, struct error *e)
+{
+	int status = expect_layer(f, m, -1, e);
+	for (int layer = step->from; layer >= 0 && layer < step->to && status == 0; layer++)
+		status = expect_layer(f, m, layer, e);
+	return status;
+}
+
+/* 1: the command is the built-in, and open; 0: it isn't; -1. */
+static int open_builtin(struct filter *f, const struct filter_builtin *builtin, const struct tms_header *h, struct error *e)
+{
+	size_t n;
+	f->words = builtin ? command_words(f->selection.target, &n) : NULL;
+	if (!f->words || !n || strcmp(f->words[0], builtin->name) != 0)
+		return 0;
+	int status = builtin->open(f->words + 1, n - 1, h, &f->state, e);
+	if (status > 0)
+		f->builtin = builtin;
+	return status;
+}
+
+static void tell(const struct filter *f, const char *const *item)
+{
+	char *command = f->builtin->told(f->state);
+	char *told = mem_format("%.*s=%s", (int)strcspn(*item, "="), *item, command);
+	option_history_set(item, told);
+	free(told);
+	free(command);
+}
+
+static int filter_open(struct filters *all, struct filter *f, const struct filter_options *o, const char *const *item,
+                       const char *program, const struct tms_header *header, const struct tms_step *step, struct error *e)
 {
 	f->from_fd = -1;
-	if (selection_parse(&f->selection, text, program, e) < 0)
+	f->seconds = o->timeout;
+	if (selection_parse(&f->selection, *item, program, e) < 0)
 		return -1;
-	if (f->selection.pool || !f->selection.target || !*f->selection.target)
-		return error_set(e, "--filter %s: is SITE[@LAYERS]=COMMAND", text);
+	const char *target = f->selection.target;
+	if (f->selection.pool || !target || !target[strspn(target, " \t\n")])
+		return error_set(e, "--filter %s: is SITE[@LAYERS]=COMMAND", *item);
 	if (f->selection.site[SITE_EXPERT_IDX])
-		return error_set(e, "--filter %s: expert_idx follows router_logits; filter those", text);
+		return error_set(e, "--filter %s: expert_idx follows router_logits; filter those", *item);
 	f->layers = mem_zero(all->m->n_layers + 1, sizeof *f->layers);
 	if (selection_layers(&f->selection, all->m, f->layers, e) < 0)
 		return -1;
-	return start(f, header, e);
+	int status = open_builtin(f, o->builtin, header, e);
+	if (status < 0 || (status > 0 && expect_rows(f, all->m, step, e) < 0))
+		return blame(f, e);
+	if (status == 0)
+		return start(f, header, e);
+	tell(f, item);
+	return 0;
 }
 
-struct filters *filters_open(const struct option_list *list, const char *program, const struct model *m,
-                             const struct tms_header *header, uint64_t seconds, struct error *e)
+struct filters *filters_open(const struct filter_options *o, const char *program, const struct model *m,
+                             const struct tms_header *header, const struct tms_step *step, struct error *e)
 {
 	struct filters *all = mem_zero(1, sizeof *all);
 	struct tms_header h;
@@ -147,25 +223,16 @@ struct filters *filters_open(const struct option_list *list, const char *program
 	h.kind = TMS_ACTS;
 	h.order = TMS_ORDER_ANY;
 	all->m = m;
-	all->filters = mem_zero(list->n, sizeof *all->filters);
+	all->filters = mem_zero(o->list.n, sizeof *all->filters);
 	int status = 0;
-	for (size_t i = 0; i < list->n && status == 0; i++) {
-		all->filters[i].seconds = seconds;
-		status = filter_open(all, &all->filters[all->n++], list->item[i], program, &h, e);
-	}
+	for (size_t i = 0; i < o->list.n && status == 0; i++)
+		status = filter_open(all, &all->filters[all->n++], o, &o->list.item[i], program, &h, step, e);
 	tms_header_release(&h);
 	if (status < 0) {
 		filters_abort(all);
 		return NULL;
 	}
 	return all;
-}
-
-static bool applies(const struct filter *f, const struct model *m, enum site s, int layer)
-{
-	if (!f->selection.site[s] || site_in_block(s) != (layer >= 0))
-		return false;
-	return layer < 0 || (f->layers[layer] && site_exists(s, m, (size_t)layer));
 }
 
 bool filters_any(const struct filters *f)
@@ -190,11 +257,6 @@ int filters_last_layer(const struct filters *f)
 }
 
 /* -------- asking */
-
-static int blame(const struct filter *f, struct error *e)
-{
-	return error_in(e, "--filter %s", f->selection.text);
-}
 
 static int compare(const struct frame *asked, const struct frame *got, struct error *e)
 {
@@ -290,24 +352,27 @@ static int ask(struct filter *f, const struct frame *frame, void *rows, struct e
 	if (status == 0 && len)
 		memcpy(rows, answer, len);
 	free(answer);
-	return status < 0 ? blame(f, e) : 0;
+	return status;
 }
 
 int filters_run(struct filters *all, enum site site, int layer, const struct frame *frame, enum dtype work, void *rows,
                 struct error *e)
 {
 	struct frame f = *frame;
-	f.site = text_of(site_name(site));
-	f.layer = layer;
-	f.dtype = work;
-	f.n_dims = site_shape(site, all->m, f.dim);
+	describe(&f, all->m, site, layer, work);
 	if (site_by_length(site))
 		f.dim[1] = frame->samples[0].len;
 	f.rows = rows;
-	for (size_t i = 0; i < all->n; i++)
-		if (applies(&all->filters[i], all->m, site, layer) && ask(&all->filters[i], &f, rows, e) < 0)
-			return -1;
-	return 0;
+	int status = 0;
+	for (size_t i = 0; i < all->n && status == 0; i++) {
+		struct filter *one = &all->filters[i];
+		if (!applies(one, all->m, site, layer))
+			continue;
+		status = one->builtin ? one->builtin->change(one->state, &f, e) : ask(one, &f, rows, e);
+		if (status < 0)
+			blame(one, e);
+	}
+	return status;
 }
 
 /* -------- the end */
@@ -329,6 +394,8 @@ static int filter_finish(struct filter *f, struct error *e)
 {
 	struct tms_writer *to = f->to;
 	struct frame *extra;
+	if (f->builtin)
+		return f->builtin->finish(f->state, e) < 0 ? blame(f, e) : 0;
 	f->to = NULL;
 	expect(f, true);
 	int status = tms_finish(to, e);
@@ -361,6 +428,8 @@ static int filter_finish(struct filter *f, struct error *e)
 
 static void filter_release(struct filter *f)
 {
+	if (f->builtin)
+		f->builtin->close(f->state);
 	/* A thread may be writing to it. */
 	if (f->child)
 		command_end(f->child);
@@ -371,6 +440,7 @@ static void filter_release(struct filter *f)
 	if (f->from_fd >= 0)
 		close(f->from_fd);
 	selection_release(&f->selection);
+	free(f->words);
 	free(f->layers);
 }
 

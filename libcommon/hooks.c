@@ -34,15 +34,12 @@ static void record(const struct hooks *h)
 	char *identity = patches_identity(h->patches);
 	for (size_t i = 0; i < h->options->patches.n; i++) {
 		const char *text = h->options->patches.item[i];
-		char *told = mem_format("--patch=%.*s=%s", (int)strcspn(text, "="), text, identity);
+		char *told = mem_format("%.*s=%s", (int)strcspn(text, "="), text, identity);
 		option_history_set(&h->options->patches.item[i], told);
 		free(told);
 	}
-	if (h->options->sweep) {
-		char *told = mem_format("--sweep=%s", identity);
-		option_history_set(&h->options->sweep, told);
-		free(told);
-	}
+	if (h->options->sweep)
+		option_history_set(&h->options->sweep, identity);
 	free(identity);
 }
 
@@ -82,7 +79,7 @@ int hooks_start(struct hooks *h, const struct tms_header *header, const struct t
 	enum dtype dtype;
 	if (resid_dtype("--tap-dtype", h->options->tap_dtype, work, &dtype, e) < 0)
 		return -1;
-	h->filters = filters_open(&h->options->filters, h->program, h->m, header, h->options->timeout, e);
+	h->filters = filters_open(&h->options->filters, h->program, h->m, header, step, e);
 	if (!h->filters)
 		return -1;
 	taps_abort(h->taps);

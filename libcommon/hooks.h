@@ -10,19 +10,19 @@
 #include "tap.h"
 
 struct hook_options {
-	struct option_list taps, filters, patches;
+	struct option_list taps, patches;
+	struct filter_options filters;
 	const char *tap_dtype;
 	const char *sweep;      /* layer-run's */
-	uint64_t timeout;
 };
 
-/* The rows of a program's option table; `o` is its struct hook_options, begun as HOOK_OPTIONS. */
-#define HOOK_OPTIONS { .timeout = 300 }
+/* The rows of a program's option table; `o` is its struct hook_options, begun as HOOK_OPTIONS(&its struct filter_builtin). */
+#define HOOK_OPTIONS(builtin_filter) { .filters = { .timeout = 300, .builtin = (builtin_filter) } }
 #define OPTION_HOOKS(o) \
 	{ OPTION_LIST, 0, "tap", &(o).taps, "SITE[,SITE...][@LAYERS][/POOL]=FILE", "read rows at a site; FILE may be - or '|command'", HISTORY_NO, 0 }, \
 	{ OPTION_STRING, 0, "tap-dtype", &(o).tap_dtype, "T", "type of taps' rows (default f32; f64 on ref)", HISTORY_YES, 0 }, \
-	{ OPTION_LIST, 0, "filter", &(o).filters, "SITE[,SITE...][@LAYERS]=COMMAND", "rows go through COMMAND and come back changed", HISTORY_YES, 0 }, \
-	{ OPTION_COUNT, 0, "filter-timeout", &(o).timeout, "S", "the longest that a filter may take over an answer (default 300)", HISTORY_NO, 1 }, \
+	{ OPTION_LIST, 0, "filter", &(o).filters.list, "SITE[,SITE...][@LAYERS]=COMMAND", "rows go through COMMAND and come back changed", HISTORY_YES, 0 }, \
+	{ OPTION_COUNT, 0, "filter-timeout", &(o).filters.timeout, "S", "the longest that a filter may take over an answer (default 300)", HISTORY_NO, 1 }, \
 	{ OPTION_LIST, 0, "patch", &(o).patches, "SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE", "replace rows by those of a stream", HISTORY_YES, 0 }
 
 struct hooks {

@@ -139,12 +139,18 @@ static int store(const struct option *o, const char *text, struct error *e)
 	return 0;
 }
 
-static const struct option *find(const struct option *table, char letter, const char *name, size_t len)
+static const struct option *find_in(const struct option *table, char letter, const char *name, size_t len)
 {
 	for (const struct option *o = table; o->kind != OPTION_END; o++)
 		if (name ? o->name && strlen(o->name) == len && !memcmp(o->name, name, len) : o->letter == letter)
 			return o;
-	return table == common_rows ? NULL : find(common_rows, letter, name, len);
+	return NULL;
+}
+
+static const struct option *find(const struct option *table, char letter, const char *name, size_t len)
+{
+	const struct option *o = find_in(table, letter, name, len);
+	return o ? o : find_in(common_rows, letter, name, len);
 }
 
 static bool takes_text(const struct option *o)
@@ -221,6 +227,19 @@ int option_parse(const struct tool *t, int argc, char **argv, struct error *e)
 	if (strcmp(common.progress, "auto") && strcmp(common.progress, "json") && strcmp(common.progress, "off"))
 		return error_set(e, "option --progress: '%s' is none of auto, json, off", common.progress);
 	return n;
+}
+
+bool option_words(const struct option *table, char **words, size_t n)
+{
+	const struct tool t = { .options = table };
+	struct error ignored;
+	for (int i = 0; i < (int)n; i++) {
+		const char *name = words[i] + 2;
+		if (strncmp(words[i], "--", 2) != 0 || !find_in(table, 0, name, strcspn(name, "=")) ||
+		    parse_long(&t, (int)n, words, &i, &ignored) < 0)
+			return false;
+	}
+	return true;
 }
 
 enum { HELP_COLUMN = 26, HELP_WIDTH = 80 };

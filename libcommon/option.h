@@ -80,6 +80,12 @@ extern struct common common;
  */
 int option_parse(const struct tool *t, int argc, char **argv, struct error *e) MUST_CHECK;
 
+/*
+ * Stores words that are nothing but options of this table with their arguments, spelled "--name", into its values.  They may be
+ * another program's: none is remembered for the history.  false: some word is something else, or an argument is missing.
+ */
+bool option_words(const struct option *table, char **words, size_t n);
+
 /* Prints the synopsis, the summary and every option to standard output. */
 void option_help(const struct tool *t);
 
@@ -89,8 +95,8 @@ void option_help(const struct tool *t);
  */
 const char *const *option_history(size_t *n);
 
-/* Replaces what the history says for the option stored at `value` (a file becomes its stream's checksum).  For one of an
- * OPTION_LIST, value is the address of its list->item[i]. */
+/* Replaces what the history says for the option stored at `value` (a file becomes its stream's checksum), without the option's
+ * name.  For one of an OPTION_LIST, value is the address of its list->item[i]. */
 void option_history_set(const void *value, const char *text);
 
 /* A whole number with an optional K, M, G or T (powers of 1024): "64M".  -1 and e if it isn't one. */

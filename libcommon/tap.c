@@ -70,6 +70,41 @@ static struct stream *stream_of(struct taps *t, const char *target)
 	return s;
 }
 
+static bool tap_reads(const struct tap *tap, const struct model *m, enum site s, int layer)
+{
+	if (!tap->selection.site[s] || site_in_block(s) != (layer >= 0))
+		return false;
+	return layer < 0 || (tap->layers[layer] && site_exists(s, m, (size_t)layer));
+}
+
+/* The layer of a place that both read, -1 outside the block.  Whether there is one. */
+static bool both_read(const struct taps *t, const struct tap *a, const struct tap *b, enum site s, int *layer)
+{
+	if (!a->selection.site[s] || !b->selection.site[s])
+		return false;
+	for (*layer = -1; *layer < (int)t->m->n_layers; ++*layer)
+		if (tap_reads(a, t->m, s, *layer) && tap_reads(b, t->m, s, *layer))
+			return true;
+	return false;
+}
+
+/* The same rows twice in one stream would be taken for more samples. */
+static int check_twice(const struct taps *t, const struct tap *tap, struct error *e)
+{
+	int layer;
+	for (const struct tap *other = t->taps; other < tap; other++) {
+		if (other->stream != tap->stream || strcmp(other->pool_text, tap->pool_text) != 0)
+			continue;
+		for (enum site s = 0; s < SITE_COUNT; s++)
+			if (both_read(t, tap, other, s, &layer))
+				return layer < 0 ? error_set(e, "--tap %s: --tap %s writes %s there already", tap->selection.text,
+				                             other->selection.text, site_name(s))
+				                 : error_set(e, "--tap %s: --tap %s writes %s of layer %d there already",
+				                             tap->selection.text, other->selection.text, site_name(s), layer);
+	}
+	return 0;
+}
+
 static int tap_open(struct taps *t, struct tap *tap, const char *text, const char *program, struct error *e)
 {
 	if (selection_parse(&tap->selection, text, program, e) < 0)
@@ -89,7 +124,7 @@ static int tap_open(struct taps *t, struct tap *tap, const char *text, const cha
 				return error_set(e, "--tap %s: %s can't be pooled, its rows don't add up", text, site_name(unpooled[i]));
 	}
 	tap->stream = stream_of(t, tap->selection.target);
-	return 0;
+	return check_twice(t, tap, e);
 }
 
 static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct error *e)
@@ -137,13 +172,6 @@ struct taps *taps_open(const struct option_list *list, const char *program, cons
 		return NULL;
 	}
 	return t;
-}
-
-static bool tap_reads(const struct tap *tap, const struct model *m, enum site s, int layer)
-{
-	if (!tap->selection.site[s] || site_in_block(s) != (layer >= 0))
-		return false;
-	return layer < 0 || (tap->layers[layer] && site_exists(s, m, (size_t)layer));
 }
 
 void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT])

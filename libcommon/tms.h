@@ -40,6 +40,9 @@ void tms_header_release(struct tms_header *h);
 
 struct tms_reader;
 
+/* Whether bytes begin as a tensor stream does: a map whose first key is "tms". */
+bool tms_begins(const void *p, size_t len);
+
 /* Opens a file ("-" or NULL: standard input) and reads its header.  NULL and e on anything but a stream this
  * program can read: a text file, a terminal, another version, a cut header. */
 struct tms_reader *tms_open(const char *path, struct error *e) MUST_CHECK;

@@ -128,20 +128,23 @@ static int read_header_value(struct map *m, int key, struct tms_header *h, struc
 	}
 }
 
-static int read_header(const uint8_t *p, size_t len, struct tms_header *h, struct error *e)
+static int read_header(const uint8_t *p, size_t len, struct tms_header *h, size_t *at, struct error *e)
 {
 	struct wire_cursor c = { p, len };
 	struct map m;
+	*at = 0;
 	if (map_open(&m, &c, "the header", header_keys, e) < 0)
 		return -1;
 	h->order = TMS_ORDER_ANY;
-	int key;
-	while ((key = map_next(&m, e)) >= 0) {
-		if (read_header_value(&m, key, h, e) < 0)
+	for (;;) {
+		*at = len - c.left;
+		int key = map_next(&m, e);
+		if (key == MAP_END)
+			break;
+		if (key < 0 || read_header_value(&m, key, h, e) < 0)
 			return -1;
 	}
-	if (key != MAP_END)
-		return -1;
+	*at = len;
 	if (!(m.seen >> HEADER_KIND & 1))
 		return error_set(e, "the header has no 'kind'");
 	h->extra = mem_alloc(m.extra_len);
@@ -151,10 +154,10 @@ static int read_header(const uint8_t *p, size_t len, struct tms_header *h, struc
 	return 0;
 }
 
-int meta_read_header(const uint8_t *p, size_t len, struct tms_header *h, struct error *e)
+int meta_read_header(const uint8_t *p, size_t len, struct tms_header *h, size_t *at, struct error *e)
 {
 	*h = (struct tms_header){ 0 };
-	if (read_header(p, len, h, e) < 0) {
+	if (read_header(p, len, h, at, e) < 0) {
 		tms_header_release(h);
 		return -1;
 	}

@@ -19,8 +19,9 @@ struct stored {
 	uint64_t zstd;          /* bytes of the rows once unpacked */
 };
 
-/* The header's map in p[0..len-1].  0 and a header for tms_header_release, or -1 and e without the file's name. */
-int meta_read_header(const uint8_t *p, size_t len, struct tms_header *h, struct error *e) MUST_CHECK;
+/* The header's map in p[0..len-1].  0 and a header for tms_header_release; or -1, e without the file's name, and in *at the
+ * byte behind the last pair that it knows and took: len where one is missing. */
+int meta_read_header(const uint8_t *p, size_t len, struct tms_header *h, size_t *at, struct error *e) MUST_CHECK;
 
 /* A frame's meta map; all of the frame but its rows, checked against the header and in itself. */
 int meta_read_frame(const uint8_t *p, size_t len, const struct tms_header *h, struct frame **f,

@@ -120,12 +120,11 @@ static ssize_t need_value(struct tms_reader *r, const char *what, struct error *
 
 /* -------- the header */
 
-/* The header begins with a map whose first key is "tms". */
-static bool is_header(const uint8_t *p, size_t len)
+bool tms_begins(const void *p, size_t len)
 {
 	struct wire_value v;
 	int n = wire_head(p, len, &v);
-	return n > 0 && v.type == WIRE_MAP && len >= (size_t)n + 4 && memcmp(p + n, "\xa3tms", 4) == 0;
+	return n > 0 && v.type == WIRE_MAP && len >= (size_t)n + 4 && memcmp((const char *)p + n, "\xa3tms", 4) == 0;
 }
 
 static int not_a_stream(const struct tms_reader *r, struct error *e)
@@ -150,14 +149,14 @@ static int not_a_stream(const struct tms_reader *r, struct error *e)
 
 static int read_header(struct tms_reader *r, struct error *e)
 {
-	for (size_t n = 1; n <= 9 && !is_header(r->source.p, r->source.len); n++) {
+	for (size_t n = 1; n <= 9 && !tms_begins(r->source.p, r->source.len); n++) {
 		int rc = source_need(&r->source, n, e);
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
 			break;
 	}
-	if (!is_header(r->source.p, r->source.len))
+	if (!tms_begins(r->source.p, r->source.len))
 		return not_a_stream(r, e);
 	struct wire_scan scan = { 0 };
 	size_t n = 1;
@@ -171,10 +170,11 @@ static int read_header(struct tms_reader *r, struct error *e)
 			                 r->name, r->source.len);
 		rc = wire_scan(&scan, r->source.p, r->source.len, FRAME_META_LIMIT, &n, &why);
 		if (rc < 0)
-			return error_set(e, "%s: the header is damaged: %s", r->name, why);
+			return error_set(e, "%s: header at byte %zu: is damaged: %s", r->name, scan.at, why);
 	}
-	if (meta_read_header(r->source.p, n, &r->header, e) < 0)
-		return error_in(e, "%s", r->name);
+	size_t at;
+	if (meta_read_header(r->source.p, n, &r->header, &at, e) < 0)
+		return error_in(e, "%s: header at byte %zu", r->name, at);
 	pass(r, n);
 	return 0;
 }
@@ -336,7 +336,7 @@ static int begin_frame(struct tms_reader *r, struct error *e)
 			return -1;
 		n = wire_head(r->source.p, r->source.len, &v);
 	}
-	if (n > 0 && v.type == WIRE_MAP && need(r, (size_t)n + 4, e) == 0 && is_header(r->source.p, r->source.len))
+	if (n > 0 && v.type == WIRE_MAP && need(r, (size_t)n + 4, e) == 0 && tms_begins(r->source.p, r->source.len))
 		return error_set(e, "%s: a second header at byte %" PRIu64 ", before the trailer", r->name, r->frame_at);
 	if (n <= 0 || v.type != WIRE_ARRAY || v.n != 3) {
 		error_set(e, "neither a frame nor the trailer begins here: the stream is damaged");

@@ -271,6 +271,16 @@ says "choices" 2 "expert_idx follows router_logits" sh -c 'embed -m "$1" few.tms
 says "a pool" 2 "is SITE\[@LAYERS\]=COMMAND" layer-run -m "$model" --filter attn_out/last=cat in.tms
 says "no command" 2 "is SITE\[@LAYERS\]=COMMAND" layer-run -m "$model" --filter attn_out in.tms
 says "an empty command" 2 "is SITE\[@LAYERS\]=COMMAND" layer-run -m "$model" --filter attn_out= in.tms
+says "blanks for a command" 2 "is SITE\[@LAYERS\]=COMMAND" layer-run -m "$model" --filter 'attn_out= ' in.tms
+says "a tap's empty command" 2 "^layer-run: \|: names no command" layer-run -m "$model" -n --tap 'attn_out=|' in.tms
+says "an output's empty command" 2 "^layer-run: \| : names no command" layer-run -m "$model" -o '| ' in.tms
+# Two taps, one stream: rows that came twice would be taken for more samples.
+says "a tap twice" 2 "^layer-run: --tap mlp_out@1=x: --tap mlp_out=x writes mlp_out of layer 1 there already" \
+	layer-run -m "$model" -n --tap mlp_out=x --tap mlp_out@1=x in.tms
+says "a pooled tap twice" 2 "--tap mlp_out/last=x writes mlp_out of layer 0 there already" \
+	layer-run -m "$model" -n --tap mlp_out/last=x --tap q,mlp_out@0/last=x in.tms
+says "a tap twice, in a pipe" 2 "writes logits there already" unembed -m "$model" --logits -o logits --tap 'logits=|cat' --tap 'final_norm,logits=|cat' base.tms
+ok "other layers, other pools" layer-run -m "$model" -n --tap mlp_out@0=x --tap mlp_out@1=x --tap mlp_out/last=x --tap mlp_out/mean=x in.tms
 says "another program's site" 2 "belongs to the program unembed" layer-run -m "$model" --filter logits=cat in.tms
 says "a layer that isn't there" 2 "attn_out@7=cat: layer 7 isn't there" layer-run -m "$model" --filter attn_out@7=cat in.tms
 says "a site that this family lacks" 2 "resid_mid" sh -c 'embed -m "$1" few.tms | layer-run -m "$1" --filter resid_mid=cat' - "$TESTS/data/models/neox-f16"

@@ -68,6 +68,47 @@ gzip -k b.jsonl
 is "a compressed file" "$("$UNIT/input" b.jsonl.gz)" "$json"
 head -c 2000 x.tar >cut.tar
 says "a cut archive" 2 '^input: cut.tar: ' "$UNIT/input" cut.tar
+mkdir ends
+tar cf ends/two.tar c.ids b.jsonl
+head -c 1024 ends/two.tar >ends/between.tar
+gzip -k ends/between.tar
+head -c "$(($(wc -c <ends/two.tar) - 512))" ends/two.tar >ends/zeros.tar
+for archive in ends/between.tar ends/between.tar.gz
+do
+	says "$archive: cut between two members" 2 "^input: $archive: is cut: the blocks of zeros" "$UNIT/input" "$archive"
+done
+says "cut between two members, from a pipe" 2 "^input: <stdin>: is cut" sh -c 'cat ends/between.tar | "$UNIT/input"'
+ok "some zeros less are none the worse" "$UNIT/input" ends/zeros.tar
+if test -n "$PYTHON"
+then
+	"$PYTHON" - <<'END'
+import zipfile
+with zipfile.ZipFile("ends/whole.zip", "w") as z:
+    z.write("c.ids")
+    z.write("b.jsonl")
+    z.comment = b"a remark"
+with open("ends/whole.zip", "rb") as f:
+    data = f.read()
+start, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+for name, n in (("members", start), ("directory", start + 30), ("record", end), ("records", end + 12), ("comment", len(data) - 1)):
+    with open("ends/%s.zip" % name, "wb") as f:
+        f.write(data[:n])
+END
+	ok "a zip archive with a comment" "$UNIT/input" ends/whole.zip
+	gzip -k ends/whole.zip
+	ok "compressed once more" "$UNIT/input" ends/whole.zip.gz
+	says "a zip archive cut after its members" 2 "^input: ends/members.zip: " "$UNIT/input" ends/members.zip
+	for cut in directory record records comment
+	do
+		says "a zip archive cut: $cut" 2 "^input: ends/$cut.zip: is cut: the record that ends" "$UNIT/input" ends/$cut.zip
+	done
+else
+	skip "zip archives that were cut" "no Python"
+fi
+tok -f ids -o tokens.tms c.ids
+says "a tensor stream" 2 '^input: tokens.tms: is a tensor stream, not text; tok -d .* tcat' "$UNIT/input" tokens.tms
+says "a tensor stream as a document" 2 'is a tensor stream' "$UNIT/input" -f doc tokens.tms
+says "tok, given a tensor stream" 2 '^tok: <stdin>: is a tensor stream' sh -c 'tok -m "$MOOD" <tokens.tms'
 head -c 100 b.jsonl.gz >cut.gz
 says "a cut compressed file" 2 '^input: cut.gz: ' "$UNIT/input" cut.gz
 

@@ -4,24 +4,16 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
 import os, pty, random, re, shutil, subprocess
+from tap import done, ok
 
 MOOD, MODELS = os.environ["MOOD"], os.path.join(os.environ["TESTS"], "data", "models")
 M = ["-m", MOOD]
 random.seed(3)
 # Cuts and turned bits for each program; a sanitized program takes ten times as long.
 DENSITY = 6 if os.environ.get("SANITIZED") else 40
-count = 0
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name)
-    if not good:
-        print("# " + str(note)[:3000].replace("\n", "\n# "), flush=True)
 
 
 def make(name, command):
@@ -220,5 +212,5 @@ if os.path.exists("/dev/full"):
             bad.append(" ".join(command) + ": %d: " % r.returncode + r.stderr.decode())
     ok(not bad, "a full disk is told", "\n".join(bad))
 
-print("1..%d" % count)
+done()
 END

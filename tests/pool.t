@@ -3,28 +3,16 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
-import os, subprocess
+from functools import partial
 import numpy as np
 from onelayer_tms import Frame, Reader, Writer, bf16_to_f32, f32_to_bf16
+import tap
+from tap import done, ok
 
-count = 0
-pool = os.path.join(os.environ["BIN"], "pool")
+run = partial(tap.run, "pool")
 rng = np.random.default_rng(2)
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name)
-    if not good and note:
-        print("# " + str(note)[:2000].replace("\n", "\n# "))
-
-
-def run(*args, data=None):
-    return subprocess.run([pool, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
 
 LENGTHS = (5, 1, 0, 12, 3)
 SPANS = ([[1, 3], [4, 5]], [[0, 1]], [], [[2, 6], [4, 9], [3, 3]], [])
@@ -178,5 +166,5 @@ with Writer("t.tms", HEADER) as out:
     out.write(Frame("q", 0, np.zeros((2, 2), "f4"), samples=[sample(0, 0, 2)]))
 r = run("--last", "t.tms")
 ok(r.returncode == 2 and b"never came" in r.stderr, "a sample without its end is refused", r.stderr)
-print("1..%d" % count)
+done()
 END

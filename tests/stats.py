@@ -1,29 +1,9 @@
-"""What the tests of pca, diffmean and moments share: streams of given rows, runs of the programs, and TAP."""
+"""What the tests of pca, diffmean and moments share: streams of given rows, and refusals; and what tap.py has."""
 import os
-import subprocess
 
 import numpy as np
 from onelayer_tms import Frame, Reader, Writer
-
-BIN = os.environ["BIN"]
-count = 0
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name, flush=True)
-    if not good and str(note):
-        print("# " + str(note)[:2000].replace("\n", "\n# "))
-
-
-def done():
-    print("1..%d" % count)
-
-
-def run(*args, data=None):
-    return subprocess.run([os.path.join(BIN, args[0]), *map(str, args[1:])], input=data, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+from tap import done, ok, run
 
 
 def refused(name, pattern, *args):

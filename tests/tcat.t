@@ -3,27 +3,18 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
 import json, os, re, struct, subprocess
+from functools import partial
 import numpy as np
 from onelayer_tms import Frame, Reader, Writer, bf16_to_f32, f32_to_bf16
+import tap
+from tap import done, ok
 
-count = 0
+run = partial(tap.run, "tcat")
 tcat = os.path.join(os.environ["BIN"], "tcat")
 rng = np.random.default_rng(3)
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name)
-    if not good and note:
-        print("# " + str(note)[:2000].replace("\n", "\n# "))
-
-
-def run(*args, data=None):
-    return subprocess.run([tcat, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def refused(name, pattern, *args):
@@ -259,5 +250,5 @@ for args in (["--json", "-o", "out"], ["--summary", "-o", "out"], ["--safetensor
     ok(r.returncode == 2 and not left, "a cut stream leaves nothing with %s" % args[0], (r.stderr, left))
 r = subprocess.run("%s --json all.tms | head -c 100 >/dev/null" % tcat, shell=True, stderr=subprocess.PIPE)
 ok(r.stderr == b"", "a reader that went away is no error", r.stderr)
-print("1..%d" % count)
+done()
 END

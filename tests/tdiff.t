@@ -3,28 +3,19 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
 import json, os, re, shutil, struct, subprocess
+from functools import partial
 import numpy as np
 from onelayer_tms import Frame, Reader, Writer, bf16_to_f32, f32_to_bf16
+import tap
+from tap import done, ok
 
-count = 0
+run = partial(tap.run, "tdiff")
 bin_ = os.environ["BIN"]
 models = os.path.join(os.environ["TESTS"], "data", "models")
 rng = np.random.default_rng(4)
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name)
-    if not good and note != "":
-        print("# " + str(note)[:3000].replace("\n", "\n# "))
-
-
-def run(*args):
-    return subprocess.run([os.path.join(bin_, "tdiff"), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def items(*args):
@@ -413,5 +404,5 @@ for name, args, pattern in [
         g.write(f.read()[:-100])
     r = run(*args)
     ok(r.returncode == 2 and re.search(pattern, r.stderr.decode()), name + " is refused", r)
-print("1..%d" % count)
+done()
 END

@@ -3,27 +3,18 @@
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
-export ROOT PYTHONPATH="$ROOT/pipelines" PYTHONDONTWRITEBYTECODE=1
+export ROOT PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
 import os, re, resource, struct, subprocess
+from functools import partial
 import msgpack, numpy as np, xxhash
 from onelayer_tms import DTYPES, Frame, Reader, StreamError, Writer, f32_to_bf16
+import tap
+from tap import done, ok
 
-count = 0
+run = partial(tap.run, "tcat")
 tcat = os.path.join(os.environ["BIN"], "tcat")
 rng = np.random.default_rng(1)
-
-
-def ok(good, name, note=""):
-    global count
-    count += 1
-    print("ok" if good else "not ok", count, "-", name, flush=True)
-    if not good and note:
-        print("# " + str(note)[:2000].replace("\n", "\n# "))
-
-
-def run(*args, data=None):
-    return subprocess.run([tcat, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def sample(i, n, length=None, first=0, **more):
@@ -230,13 +221,14 @@ for name, data, pattern in [
     ("a gzip file", b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
     ("other bytes", bytes(range(128, 256)), "is not a tensor stream"),
     ("another map", msgpack.packb({"a": 1}), "is not a tensor stream"),
-    ("a higher version", stream({**H, "tms": 2}, (M, R)), "version 2"),
-    ("an unknown kind", stream({**H, "kind": "dreams"}, (M, R)), "unknown kind 'dreams'"),
-    ("no kind", stream({"tms": 1}), "no 'kind'"),
-    ("an unknown order", stream({**H, "order": "up"}, (M, R)), "unknown order"),
+    ("a higher version", stream({**H, "tms": 2}, (M, R)), "bad.tms: header at byte 1: .*version 2"),
+    ("an unknown kind", stream({**H, "kind": "dreams"}, (M, R)), "header at byte 6: unknown kind 'dreams'"),
+    ("no kind", stream({"tms": 1}), "header at byte 6: .*no 'kind'"),
+    ("an unknown order", stream({**H, "order": "up"}, (M, R)), "header at byte 16: unknown order"),
     ("a fingerprint of other letters", stream({**H, "model": {"fingerprint": "xyz"}}), "fingerprint"),
     ("a header with a key twice", stream(twice(H, ("kind", "acts"))), "'kind' twice"),
     ("a header with a further key twice", stream(twice(H, ("x", 1), ("x", 2))), "'x' twice"),
+    ("a header of no values", b"\x83" + msgpack.packb(H)[1:6] + b"\xa4kind\xc1", "header at byte 11: is damaged"),
     ("a key that is a number", stream(twice(H, (1, 2))), "for a key"),
     ("deep nesting", stream(twice(H)[:0] + b"\x84" + msgpack.packb(H)[1:] + b"\xa1x" + deep(40)), "nested too deep"),
     ("65 further keys", stream({**H, **{"k%d" % i: i for i in range(65)}}), "more than 64 keys"),
@@ -326,5 +318,5 @@ with open("halved.tms", "wb") as f:
 history = Reader("halved.tms").header["history"]
 ok(history == before + [{"program": "halve.py"}], "a script by its name", history)
 
-print("1..%d" % count)
+done()
 END

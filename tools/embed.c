@@ -9,6 +9,7 @@
 #include "option.h"
 #include "progress.h"
 #include "resid.h"
+#include "steer_filter.h"
 #include "tms.h"
 
 enum { VARIANTS_LIMIT = 65536 };
@@ -18,7 +19,7 @@ static struct {
 	const char *resid;
 	struct hook_options hooks;
 	bool no_output;
-} arg = { .hooks = HOOK_OPTIONS };
+} arg = { .hooks = HOOK_OPTIONS(&steer_filter) };
 
 static const struct option options[] = {
 	OPTION_MODEL,

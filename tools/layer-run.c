@@ -12,6 +12,7 @@
 #include "resid.h"
 #include "select.h"
 #include "spill.h"
+#include "steer_filter.h"
 #include "sweep.h"
 #include "tms.h"
 
@@ -20,7 +21,7 @@ static struct {
 	const char *spill, *resid, *profile, *attention, *share;
 	bool no_output;
 	struct hook_options hooks;
-} arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS };
+} arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS(&steer_filter) };
 
 static const struct option options[] = {
 	OPTION_MODEL,
@@ -145,7 +146,7 @@ static int open_device(struct run *r, struct error *e)
 {
 	struct sweep *s = &r->sweep;
 	*s = (struct sweep){ .m = r->m, .hold = arg.hold, .context = r, .parts = parts, .load = load, .next = next,
-	                     .put = put, .turn = turn, .tell = tell, .hooks = &r->hooks, .filters = arg.hooks.filters.n > 0,
+	                     .put = put, .turn = turn, .tell = tell, .hooks = &r->hooks, .filters = arg.hooks.filters.list.n > 0,
 	                     .plain = arg.attention != NULL };
 	if (arg.attention && strcmp(arg.attention, "plain") != 0)
 		return error_set(e, "--attention %s: can only be plain", arg.attention);

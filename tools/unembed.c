@@ -18,13 +18,14 @@
 #include "report.h"
 #include "resid.h"
 #include "select.h"
+#include "steer_filter.h"
 
 static struct {
 	uint64_t top;
 	const char *target, *diff, *against, *pos;
 	struct hook_options hooks;
 	bool nll, logits, lens, json, no_output;
-} arg = { .hooks = HOOK_OPTIONS };
+} arg = { .hooks = HOOK_OPTIONS(&steer_filter) };
 
 static const struct option options[] = {
 	OPTION_MODEL,
@@ -149,7 +150,7 @@ static int read_stream(struct run *r, struct error *e)
 static int choose(struct questions *q, struct error *e)
 {
 	bool any = arg.top || arg.target || arg.diff || arg.nll;
-	if (arg.against && (arg.target || arg.diff || arg.nll || arg.logits || arg.no_output || arg.hooks.taps.n || arg.hooks.filters.n || arg.hooks.patches.n))
+	if (arg.against && (arg.target || arg.diff || arg.nll || arg.logits || arg.no_output || arg.hooks.taps.n || arg.hooks.filters.list.n || arg.hooks.patches.n))
 		return error_set(e, "--against has a report of its own; of the other questions it takes --top K (how many likely tokens are compared), --pos and --lens");
 	if (arg.logits && any)
 		return error_set(e, "--logits writes a stream where the report would go; ask for one of them, or take the logits with --tap");
@@ -180,7 +181,7 @@ static int open_outputs(struct run *r, struct error *e)
 	const char *pool = !arg.pos ? "/last" : strcmp(arg.pos, "all") == 0 ? "" : arg.pos;
 	char *logits = mem_format("logits%s%s=%s", pool == arg.pos ? "/" : "", pool, common.output ? common.output : "-");
 	r->in.one_for = arg.logits ? "--logits" : arg.hooks.taps.n ? "--tap" : NULL;
-	r->in.positions_for = r->in.one_for ? r->in.one_for : arg.nll ? "--nll" : arg.hooks.filters.n ? "--filter" : arg.hooks.patches.n ? "--patch" : NULL;
+	r->in.positions_for = r->in.one_for ? r->in.one_for : arg.nll ? "--nll" : arg.hooks.filters.list.n ? "--filter" : arg.hooks.patches.n ? "--patch" : NULL;
 	int status = head_hooks_open(&r->hooks, &arg.hooks, arg.logits ? logits : NULL, r->m, tms_header(r->in.in), tms_name(r->in.in), r->backend.name, r->backend.ops->work, e);
 	free(logits);
 	r->logits = r->hooks.reads[SITE_LOGITS] || q->rows || q->nll;

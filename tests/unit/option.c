@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "command.h"
 
 static struct {
 	bool flag, other;
@@ -103,11 +104,56 @@ static void test_history(void)
 	ok(r == 0 && n == 0, "an empty history");
 }
 
+/* The words of a command joined by '|'; "-" where it needs a shell. */
+static bool words_are(const char *command, const char *want)
+{
+	char got[256] = "";
+	size_t n;
+	char **word = command_words(command, &n);
+	for (size_t i = 0; word && i < n; i++)
+		snprintf(got + strlen(got), sizeof got - strlen(got), "%s%s", i ? "|" : "", word[i]);
+	bool same = !strcmp(word ? got : "-", want);
+	free(word);
+	return same;
+}
+
+static void test_words(void)
+{
+	ok(words_are("", "") && words_are(" \t", ""), "no words");
+	ok(words_are(" a  --b=c,-1\t@%:/_.+ \xc3\xa9 ", "a|--b=c,-1|@%:/_.+|\xc3\xa9"), "words between blanks");
+	ok(words_are("a' b'\"c |&\"d '' \"it's\"", "a bc |&d||it's"), "quotes, and a word of nothing");
+	ok(words_are("'$a`b\\'", "$a`b\\"), "the shell looks at nothing between single quotes");
+	static const char *const shell[] = { "a $b", "a \"$b\"", "a `b`", "a \"`b`\"", "a \\b", "a \"\\b\"", "a|b", "a;b", "a&", "a >b",
+	                                     "a <b", "a (b)", "a *", "a ?", "a [b]", "~", "a #b", "a\nb", "a {b,c}", "a!", "'a", "a \"b", "a'" };
+	for (size_t i = 0; i < ARRAY_LEN(shell); i++)
+		ok(words_are(shell[i], "-"), "a shell's: %s", i == 17 ? "two lines" : shell[i]);
+}
+
+static void test_option_words(void)
+{
+	const char *text = NULL;
+	bool unit = false;
+	const struct option table[] = { { OPTION_STRING, 0, "text", &text, "T", "a text", HISTORY_YES, 0 },
+	                                { OPTION_FLAG, 'u', "unit", &unit, NULL, "a flag", HISTORY_YES, 0 }, OPTION_LAST };
+	char *good[] = { (char *)"--text", (char *)"--unit", (char *)"--unit", (char *)"--text=b" };
+	ok(option_words(table, good, 2) && !strcmp(text, "--unit") && !unit, "an argument that looks like an option");
+	ok(option_words(table, good, 4) && !strcmp(text, "b") && unit && option_words(table, good, 0), "words of a table");
+	static const char *const bad[] = { "-u", "x", "--", "-", "--help", "--progress=json", "--unit=1", "--text", "--tex=1", "" };
+	common.help = false;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char *word = (char *)bad[i];
+		ok(!option_words(table, &word, 1), "not a table's word: '%s'", bad[i]);
+	}
+	ok(!common.help && !strcmp(common.progress, "auto"), "the options of all programs are left alone");
+}
+
 int main(void)
 {
 	test_good();
 	test_bad();
 	test_history();
+	test_words();
+	test_option_words();
 	size_t n;
 	char **item = option_split("-4,,2", ',', &n);
 	ok(n == 3 && !strcmp(item[0], "-4") && !*item[1] && !strcmp(item[2], "2"), "split at commas");
