@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,9 +13,9 @@
 #include "memory.h"
 #include "npy_read.h"
 
-struct mapping {
-	void *p;
-	size_t len;
+struct array_file {
+	int fd;
+	char *path;
 };
 
 static const char npy_magic[] = "\x93NUMPY";
@@ -57,20 +56,6 @@ static bool ends_with(const char *text, const char *end)
 	return n >= m && !strcmp(text + n - m, end);
 }
 
-static const void *map_file(struct tensor_list *l, int fd, uint64_t size, const char *path, struct error *e)
-{
-	if (!size)
-		return "";
-	void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED) {
-		error_errno(e, "%s: can't be mapped", path);
-		return NULL;
-	}
-	l->mapping = mem_resize(l->mapping, l->n_mappings + 1, sizeof *l->mapping);
-	l->mapping[l->n_mappings++] = (struct mapping){ p, size };
-	return p;
-}
-
 static struct listed *add(struct tensor_list *l, char *name, const char *type, enum dtype dtype, uint64_t len)
 {
 	l->tensor = mem_resize(l->tensor, l->n + 1, sizeof *l->tensor);
@@ -81,24 +66,17 @@ static struct listed *add(struct tensor_list *l, char *name, const char *type, e
 	return t;
 }
 
-static int add_safetensors(struct tensor_list *l, struct error *e)
+static void add_safetensors(struct tensor_list *l)
 {
-	const void **start = mem_zero(l->files.n_files ? l->files.n_files : 1, sizeof *start);
-	int rc = 0;
-	for (size_t i = 0; i < l->files.n_files && rc == 0; i++) {
-		const struct safetensors *f = l->files.file[i];
-		start[i] = map_file(l, f->fd, f->size, f->path, e);
-		rc = start[i] ? 0 : -1;
-	}
-	for (size_t i = 0; i < l->files.n_tensors && rc == 0; i++) {
+	for (size_t i = 0; i < l->files.n_tensors; i++) {
 		const struct tensor *from = &l->files.tensor[i];
 		struct listed *t = add(l, mem_string(from->is->name), from->is->type, from->is->dtype, from->is->len);
 		t->n_dims = from->is->n_dims;
 		memcpy(t->dim, from->is->dim, sizeof t->dim);
-		t->p = (const char *)start[from->file_number] + from->is->offset;
+		t->fd = from->file->fd;
+		t->path = from->file->path;
+		t->offset = from->is->offset;
 	}
-	free(start);
-	return rc;
 }
 
 /* One file outside a checkpoint. */
@@ -114,23 +92,33 @@ static int open_safetensors(struct tensor_list *l, const char *path, struct erro
 	l->files.n_tensors = f->n_tensors;
 	for (size_t i = 0; i < f->n_tensors; i++)
 		l->files.tensor[i] = (struct tensor){ &f->tensor[i], f, 0, true };
-	return add_safetensors(l, e);
+	add_safetensors(l);
+	return 0;
+}
+
+/* Opens a file of one tensor, which the list keeps.  The descriptor and the size, or -1. */
+static int open_array(struct tensor_list *l, const char *path, uint64_t *size, struct error *e)
+{
+	struct stat st;
+	int fd = io_open_input(path, e);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0) {
+		close(fd);
+		return error_errno(e, "%s", path);
+	}
+	*size = (uint64_t)st.st_size;
+	l->array = mem_resize(l->array, l->n_arrays + 1, sizeof *l->array);
+	l->array[l->n_arrays++] = (struct array_file){ fd, mem_string(path) };
+	return fd;
 }
 
 static int open_npy(struct tensor_list *l, const char *path, struct error *e)
 {
-	int fd = io_open_input(path, e);
-	if (fd < 0)
-		return -1;
-	struct stat st;
+	uint64_t size = 0;
 	struct npy n;
-	const void *p = NULL;
-	if (fstat(fd, &st) < 0)
-		error_errno(e, "%s", path);
-	else if (npy_read(&n, fd, (uint64_t)st.st_size, path, e) == 0)
-		p = map_file(l, fd, (uint64_t)st.st_size, path, e);
-	close(fd);
-	if (!p)
+	int fd = open_array(l, path, &size, e);
+	if (fd < 0 || npy_read(&n, fd, size, path, e) < 0)
 		return -1;
 	const char *slash = strrchr(path, '/');
 	const char *base = slash ? slash + 1 : path;
@@ -139,7 +127,9 @@ static int open_npy(struct tensor_list *l, const char *path, struct error *e)
 	t->fortran = n.fortran && n.n_dims > 1;
 	t->n_dims = n.n_dims;
 	memcpy(t->dim, n.dim, sizeof n.dim);
-	t->p = (const char *)p + n.offset;
+	t->fd = fd;
+	t->path = l->array[l->n_arrays - 1].path;
+	t->offset = n.offset;
 	if (t->fortran && n.n_dims > 2)
 		return error_set(e, "%s: more than two dimensions in Fortran's order can't be compared; save "
 		                 "numpy.ascontiguousarray() of it", path);
@@ -182,7 +172,10 @@ static int open_directory(struct tensor_list *l, const char *dir, struct error *
 	if (!has_file(dir, "model.safetensors") && !has_file(dir, "model.safetensors.index.json"))
 		return open_npy_directory(l, dir, e);
 	l->checkpoint = true;
-	return tensors_open(&l->files, dir, e) < 0 ? -1 : add_safetensors(l, e);
+	if (tensors_open(&l->files, dir, e) < 0)
+		return -1;
+	add_safetensors(l);
+	return 0;
 }
 
 static int open_file(struct tensor_list *l, const char *path, struct error *e)
@@ -232,13 +225,15 @@ int tensor_list_open(struct tensor_list *l, const char *path, struct error *e)
 
 void tensor_list_close(struct tensor_list *l)
 {
-	for (size_t i = 0; i < l->n_mappings; i++)
-		munmap(l->mapping[i].p, l->mapping[i].len);
+	for (size_t i = 0; i < l->n_arrays; i++) {
+		close(l->array[i].fd);
+		free(l->array[i].path);
+	}
 	for (size_t i = 0; i < l->n; i++) {
 		free(l->tensor[i].name);
 		free(l->tensor[i].type);
 	}
-	free(l->mapping);
+	free(l->array);
 	free(l->tensor);
 	free(l->path);
 	tensors_close(&l->files);
