@@ -4,14 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aprt.h"
 #include "forward.h"
 #include "hub.h"
 #include "io.h"
 #include "memory.h"
 #include "npy_read.h"
+#include "site.h"
 
 struct array_file {
 	int fd;
@@ -19,6 +22,7 @@ struct array_file {
 };
 
 static const char npy_magic[] = "\x93NUMPY";
+static const char aprt_magic[] = "APRT";
 static const char index_end[] = ".index.json";
 
 /* The first bytes of a file; fewer where it is shorter.  0 or -1. */
@@ -113,6 +117,13 @@ static int open_array(struct tensor_list *l, const char *path, uint64_t *size, s
 	return fd;
 }
 
+/* A file's name without its directory and `end`; the caller's. */
+static char *base_name(const char *path, const char *end)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	return mem_slice(base, strlen(base) - (ends_with(base, end) ? strlen(end) : 0));
+}
+
 static int open_npy(struct tensor_list *l, const char *path, struct error *e)
 {
 	uint64_t size = 0;
@@ -120,10 +131,7 @@ static int open_npy(struct tensor_list *l, const char *path, struct error *e)
 	int fd = open_array(l, path, &size, e);
 	if (fd < 0 || npy_read(&n, fd, size, path, e) < 0)
 		return -1;
-	const char *slash = strrchr(path, '/');
-	const char *base = slash ? slash + 1 : path;
-	size_t len = strlen(base) - (ends_with(base, ".npy") ? 4 : 0);
-	struct listed *t = add(l, mem_slice(base, len), n.type, n.dtype, n.len);
+	struct listed *t = add(l, base_name(path, ".npy"), n.type, n.dtype, n.len);
 	t->fortran = n.fortran && n.n_dims > 1;
 	t->n_dims = n.n_dims;
 	memcpy(t->dim, n.dim, sizeof n.dim);
@@ -136,26 +144,85 @@ static int open_npy(struct tensor_list *l, const char *path, struct error *e)
 	return 0;
 }
 
-static int open_npy_directory(struct tensor_list *l, const char *dir, struct error *e)
+/* Named as tcat names its arrays, SITE.LAYER, by our name of the stage where there is one. */
+static int open_aprt(struct tensor_list *l, const char *path, struct error *e)
+{
+	uint64_t size = 0;
+	struct aprt a;
+	int fd = open_array(l, path, &size, e);
+	if (fd < 0 || aprt_read(&a, fd, size, path, e) < 0)
+		return -1;
+	char *stage = base_name(path, ".bin");
+	enum site site = site_find(stage, strlen(stage));
+	const char *name = site == SITE_NONE ? stage : site_name(site);
+	struct listed *t = add(l, a.layer < 0 ? mem_string(name) : mem_format("%s.%d", name, a.layer), "F32", DTYPE_F32,
+	                       (uint64_t)a.n * sizeof(float));
+	free(stage);
+	t->flat = true;
+	t->n_dims = 1;
+	t->dim[0] = a.n;
+	t->fd = fd;
+	t->path = l->array[l->n_arrays - 1].path;
+	t->offset = APRT_HEADER_LEN;
+	return 0;
+}
+
+/* 1: it is one of aprender's.  0, or -1 and e. */
+static int is_aprt(const char *path, struct error *e)
+{
+	char head[8];
+	size_t n;
+	if (first_bytes(path, head, &n, e) < 0)
+		return -1;
+	return n >= 4 && memcmp(head, aprt_magic, 4) == 0;
+}
+
+static int open_arrays(struct tensor_list *l, const char *dir, bool below, struct error *e);
+
+/* What a directory of arrays may hold; else nothing is done. */
+static int open_entry(struct tensor_list *l, const char *path, const char *name, bool below, struct error *e)
+{
+	struct stat st;
+	if (*name == '.' || stat(path, &st) < 0)
+		return 0;
+	if (S_ISDIR(st.st_mode))
+		return !below && !strncmp(name, "layer-", 6) ? open_arrays(l, path, true, e) : 0;
+	if (ends_with(name, ".npy"))
+		return open_npy(l, path, e);
+	if (!S_ISREG(st.st_mode) || !ends_with(name, ".bin"))
+		return 0;
+	int is = is_aprt(path, e);
+	return is > 0 ? open_aprt(l, path, e) : is;
+}
+
+/* below: of aprender's directories of layers, which have none of their own. */
+static int open_arrays(struct tensor_list *l, const char *dir, bool below, struct error *e)
 {
 	DIR *d = opendir(dir);
 	if (!d)
 		return error_errno(e, "%s", dir);
 	int rc = 0;
-	size_t found = 0;
 	for (struct dirent *entry; rc == 0 && (entry = readdir(d));) {
-		if (!ends_with(entry->d_name, ".npy") || entry->d_name[0] == '.')
-			continue;
 		char *path = mem_format("%s/%s", dir, entry->d_name);
-		rc = open_npy(l, path, e);
+		rc = open_entry(l, path, entry->d_name, below, e);
 		free(path);
-		found++;
 	}
 	closedir(d);
-	if (rc == 0 && !found)
-		rc = error_set(e, "%s: there is neither model.safetensors, nor model.safetensors.index.json, nor a .npy file "
-		               "in it", dir);
 	return rc;
+}
+
+/* Their files stay open, and may be more than a process has by default. */
+static int open_array_directory(struct tensor_list *l, const char *dir, struct error *e)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)!setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (open_arrays(l, dir, false, e) < 0)
+		return -1;
+	return l->n ? 0 : error_set(e, "%s: there is neither model.safetensors, nor model.safetensors.index.json, nor a .npy "
+	                            "file, nor an APRT file in it", dir);
 }
 
 static bool has_file(const char *dir, const char *name)
@@ -170,7 +237,7 @@ static bool has_file(const char *dir, const char *name)
 static int open_directory(struct tensor_list *l, const char *dir, struct error *e)
 {
 	if (!has_file(dir, "model.safetensors") && !has_file(dir, "model.safetensors.index.json"))
-		return open_npy_directory(l, dir, e);
+		return open_array_directory(l, dir, e);
 	l->checkpoint = true;
 	if (tensors_open(&l->files, dir, e) < 0)
 		return -1;
@@ -186,6 +253,8 @@ static int open_file(struct tensor_list *l, const char *path, struct error *e)
 		return -1;
 	if (n >= 6 && memcmp(head, npy_magic, 6) == 0)
 		return open_npy(l, path, e);
+	if (n >= 4 && memcmp(head, aprt_magic, 4) == 0)
+		return open_aprt(l, path, e);
 	return open_safetensors(l, path, e);
 }
 

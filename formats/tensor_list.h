@@ -1,6 +1,6 @@
 /*
- * Named tensors in files, which stay open and are read by whoever wants the values: those of a .safetensors file, of a checkpoint's directory (one file, or an index with
- * shards), of a .npy file or of a directory of them.
+ * Named tensors in files, which stay open and are read by whoever wants the values: those of a .safetensors file, of a
+ * checkpoint's directory (one file, or an index with shards), of a .npy or APRT file, or of a directory of these.
  */
 #ifndef TENSOR_LIST_H
 #define TENSOR_LIST_H
@@ -14,11 +14,12 @@
 #include "tensors.h"
 
 struct listed {
-	char *name;             /* owned; of a .npy file, its name less ".npy" */
+	char *name;             /* owned; of a .npy file, its name less ".npy"; of an APRT file, its site or stage and layer */
 	char *type;             /* as spelled in the file, owned */
 	enum dtype dtype;       /* of the elements; u8 for the bytes of what can't be computed with */
 	bool opaque;            /* it can't: only its bytes mean anything */
 	bool fortran;           /* the first index runs fastest */
+	bool flat;              /* the file has no shape, only a number of elements */
 	int n_dims;
 	uint64_t dim[SAFETENSORS_DIMS];
 	uint64_t n;             /* elements */

@@ -9,6 +9,8 @@ enum { CORNER = 64 };
 
 static bool same_shape(const struct listed *a, const struct listed *b)
 {
+	if (a->flat || b->flat)
+		return a->n == b->n;
 	return a->n_dims == b->n_dims && memcmp(a->dim, b->dim, (size_t)a->n_dims * sizeof *a->dim) == 0;
 }
 

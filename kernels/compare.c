@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare_sums.h"
+#include "compare_cell.h"
 #include "io.h"
 #include "memory.h"
+#include "unit.h"
 
 enum {
-	CELL = 8192,            /* elements summed at a time, and, transposed, a tile of TILE by TILE */
+	CELL = COMPARE_CELL,    /* transposed: a tile of TILE by TILE */
 	TILE = 64,
 	TASK_CELLS = 64,
 	QUEUE = 1024,           /* tasks in line before they are run */
@@ -30,39 +31,25 @@ struct task {
 struct bench {
 	char piece[2][PIECE_LEN];       /* of files */
 	char raw[2][CELL * 8];          /* gathered tiles */
-	char wide[2][COMPARE_BLOCK * 8]; /* f32, or f64 */
-	char narrow[2][COMPARE_BLOCK * 8]; /* the narrower of the two types */
+	struct compare_memory memory;
 };
 
 struct comparer {
 	struct workers *workers;
-	struct compare_rules rules;
-	const struct compare_loops *loops;
+	struct compare_means means;
 	struct bench *bench;            /* (threads) */
 	struct task *task;              /* (QUEUE) */
 	size_t n_tasks, n_cells;
 };
 
-/* A run of elements: i-th element's index is first + i / row * pitch + i % row. */
-struct cell {
-	const char *a, *b;
-	size_t n, row;
-	uint64_t first, pitch;
-};
-
-/* Up to COMPARE_BLOCK elements of a cell, from `from` on. */
-struct block {
-	const struct cell *cell;
-	const char *a, *b;
-	size_t from, n;
-	const char *wide[2];    /* both in f32, or in f64 */
-	bool f32;
-};
-
-struct comparer *comparer_open(struct workers *w, const struct compare_rules *rules)
+struct comparer *comparer_open(struct workers *w, const struct compare_rules *rules, struct error *e)
 {
+	bool unused;
+	const struct unit *unit = unit_choose(&unused, e);
+	if (!unit)
+		return NULL;
 	struct comparer *c = mem_zero(1, sizeof *c);
-	*c = (struct comparer){ .workers = w, .rules = *rules, .loops = compare_loops() };
+	*c = (struct comparer){ .workers = w, .means = { *rules, unit, compare_loops(unit) } };
 	c->bench = mem_zero(workers_count(w), sizeof *c->bench);
 	c->task = mem_zero(QUEUE, sizeof *c->task);
 	return c;
@@ -79,245 +66,6 @@ void comparer_close(struct comparer *c)
 	free(c->bench);
 	free(c->task);
 	free(c);
-}
-
-/* -------- elements */
-
-/* Bits of significand; integers are exact. */
-static int precision(enum dtype type)
-{
-	static const int bits[DTYPE_COUNT] = {
-		[DTYPE_F64] = 53, [DTYPE_F32] = 24, [DTYPE_F16] = 11, [DTYPE_BF16] = 8, [DTYPE_F8E4M3] = 4,
-		[DTYPE_I32] = 64, [DTYPE_U32] = 64, [DTYPE_U8] = 64,
-	};
-	return bits[type];
-}
-
-static bool fits_f32(enum dtype type)
-{
-	return dtype_is_float(type) && type != DTYPE_F64;
-}
-
-/* Numbers in the order of the values that the bits stand for, a step apart for neighbours; +0 and -0 are both 0. */
-static int64_t key(const char *values, enum dtype type, size_t i)
-{
-	uint64_t u64;
-	uint32_t u32;
-	int32_t i32;
-	switch (type) {
-	case DTYPE_F64:
-		memcpy(&u64, values + i * 8, 8);
-		return u64 >> 63 ? -(int64_t)(u64 & INT64_MAX) : (int64_t)u64;
-	case DTYPE_I32:
-		memcpy(&i32, values + i * 4, 4);
-		return i32;
-	case DTYPE_U32:
-		memcpy(&u32, values + i * 4, 4);
-		return u32;
-	case DTYPE_F8E4M3:
-		return (uint8_t)values[i] >> 7 ? -(int64_t)(values[i] & INT8_MAX) : values[i];
-	default:
-		return (uint8_t)values[i];
-	}
-}
-
-/* How many numbers of the narrower type lie between a and b, of n pairs of finite values; n_same of them have equal bits. */
-static void count_ulps(const struct comparer *c, struct comparison *found, const char *const keys[2], enum dtype type,
-                       size_t n, uint64_t n_same)
-{
-	found->ulp[0] -= n_same;
-	if (type == DTYPE_F32 || type == DTYPE_BF16 || type == DTYPE_F16) {
-		(type == DTYPE_F32 ? c->loops->ulps_f32 : c->loops->ulps_16)(found->ulp, keys[0], keys[1], n);
-		return;
-	}
-	for (size_t i = 0; i < n; i++) {
-		int64_t x = key(keys[0], type, i), y = key(keys[1], type, i);
-		uint64_t d = x > y ? (uint64_t)x - (uint64_t)y : (uint64_t)y - (uint64_t)x;
-		found->ulp[d ? 64 - __builtin_clzll(d) : 0]++;
-	}
-}
-
-static double value(const char *wide, bool f32, size_t i)
-{
-	float f;
-	double d;
-	if (f32) {
-		memcpy(&f, wide + i * 4, 4);
-		return (double)f;
-	}
-	memcpy(&d, wide + i * 8, 8);
-	return d;
-}
-
-static bool close_enough(const struct compare_rules *r, double a, double b)
-{
-	if (!r->tolerant)
-		return false;
-	return a == b || (isnan(a) && isnan(b)) || (isfinite(a) && isfinite(b) && fabs(a - b) <= r->atol + r->rtol * fabs(a));
-}
-
-/* Keeps the largest differences of a block.  Few blocks have one that is larger than those before. */
-static void keep_places(const struct comparer *c, struct comparison *found, const struct block *k)
-{
-	const struct cell *cell = k->cell;
-	size_t size = k->f32 ? 4 : 8;
-	for (size_t i = 0; i < k->n; i++) {
-		double a = value(k->wide[0], k->f32, i), b = value(k->wide[1], k->f32, i);
-		double d = isfinite(a) && isfinite(b) ? fabs(a - b) : INFINITY;
-		if (found->n_places == COMPARISON_PLACES && d < found->place[COMPARISON_PLACES - 1].difference)
-			continue;
-		size_t at = k->from + i;
-		struct place p = { .difference = d, .a = a, .b = b,
-		                   .index = cell->first + at / cell->row * cell->pitch + at % cell->row };
-		if (comparison_wants(found, d, p.index) && memcmp(k->wide[0] + i * size, k->wide[1] + i * size, size) != 0 &&
-		    !close_enough(&c->rules, a, b))
-			comparison_place(found, &p);
-	}
-}
-
-/*
- * Tells what isn't finite, and puts zeros (of the narrower type: equal ones) in the place of pairs in which something isn't.
- * How many pairs.
- */
-static size_t drop_unusual(const struct comparer *c, struct comparison *found, char *const wide[2], bool f32, size_t n,
-                           uint64_t *n_same)
-{
-	size_t size = f32 ? 4 : 8, dropped = 0;
-	for (size_t i = 0; i < n; i++) {
-		double v[2] = { value(wide[0], f32, i), value(wide[1], f32, i) };
-		if (isfinite(v[0]) && isfinite(v[1]))
-			continue;
-		bool same = memcmp(wide[0] + i * size, wide[1] + i * size, size) == 0;
-		bool out = !same && !close_enough(&c->rules, v[0], v[1]);
-		*n_same += same;
-		found->outside += out;
-		found->max = out ? INFINITY : found->max;
-		dropped++;
-		for (int side = 0; side < 2; side++) {
-			found->nan[side] += isnan(v[side]);
-			found->inf[side] += isinf(v[side]) != 0;
-			memset(wide[side] + i * size, 0, size);
-		}
-	}
-	return dropped;
-}
-
-/* -------- cells */
-
-static const char *widen(char *to, const char *from, enum dtype type, bool f32, size_t n)
-{
-	enum dtype wide = f32 ? DTYPE_F32 : DTYPE_F64;
-	if (type == wide)
-		return from;
-	dtype_convert(to, wide, from, type, n);
-	return to;
-}
-
-/* The values in the narrower type: as they are, or rounded to it.  From the wide ones, where these have been changed. */
-static enum dtype narrow_to(struct bench *b, const struct compare_pair *p, const struct block *k, bool changed,
-                            const char *keys[2])
-{
-	const enum dtype type[] = { p->a.type, p->b.type }, wide = k->f32 ? DTYPE_F32 : DTYPE_F64;
-	enum dtype narrow = precision(type[1]) < precision(type[0]) ? type[1] : type[0];
-	const char *from[] = { k->a, k->b };
-	for (int side = 0; side < 2; side++) {
-		keys[side] = from[side];
-		if (changed || type[side] != narrow) {
-			dtype_convert(b->narrow[side], narrow, k->wide[side], wide, k->n);
-			keys[side] = b->narrow[side];
-		}
-	}
-	return narrow;
-}
-
-/* Equal bytes of one type need but one sum, and are read once.  False: they aren't equal, or not finite. */
-static bool equal_block(const struct comparer *c, struct bench *b, enum dtype type, const struct block *k,
-                        struct compare_sums *s)
-{
-	size_t len = k->n * dtype_size(type);
-	double aa = 0;
-	bool same;
-	/* Where all differs, a few bytes say so. */
-	if (memcmp(k->a, k->b, len < 64 ? len : 64) != 0)
-		return false;
-	switch (type) {
-	case DTYPE_F32:
-		same = c->loops->equal_f32(k->a, k->b, k->n, &aa);
-		break;
-	case DTYPE_BF16:
-		same = c->loops->equal_bf16(k->a, k->b, k->n, &aa);
-		break;
-	case DTYPE_F64:
-		same = c->loops->equal_f64(k->a, k->b, k->n, &aa);
-		break;
-	default:
-		if (memcmp(k->a, k->b, len) != 0)
-			return false;
-		dtype_convert(b->wide[0], DTYPE_F64, k->a, type, k->n);
-		same = c->loops->equal_f64(b->wide[0], b->wide[0], k->n, &aa);
-	}
-	*s = (struct compare_sums){ aa, aa, aa, 0 };
-	return same && isfinite(aa);
-}
-
-static void compare_block(const struct comparer *c, struct bench *b, const struct compare_pair *p,
-                          struct comparison *found, struct block *k, struct compare_sums *s)
-{
-	void (*two)(const void *, const void *, size_t, double, double, double, struct compare_sums *, struct compare_counts *) =
-		k->f32 ? c->loops->two_f32 : c->loops->two_f64;
-	double atol = c->rules.tolerant ? c->rules.atol : -1, rtol = c->rules.tolerant ? c->rules.rtol : 0;
-	/* What a difference has to reach to be told: with fewer places than there could be, any will do. */
-	double known = found->n_places == COMPARISON_PLACES ? found->place[COMPARISON_PLACES - 1].difference : 0;
-	struct compare_counts counts;
-	uint64_t n_same = 0;
-	size_t dropped = 0;
-	bool finite;
-	k->wide[0] = widen(b->wide[0], k->a, p->a.type, k->f32, k->n);
-	k->wide[1] = widen(b->wide[1], k->b, p->b.type, k->f32, k->n);
-	two(k->wide[0], k->wide[1], k->n, atol, rtol, known, s, &counts);
-	finite = isfinite(s->aa) && isfinite(s->bb);
-	if (!finite) {
-		keep_places(c, found, k);
-		for (int side = 0; side < 2; side++)
-			if (k->wide[side] != b->wide[side])
-				memcpy(b->wide[side], k->wide[side], k->n * (k->f32 ? 4 : 8));
-		k->wide[0] = b->wide[0];
-		k->wide[1] = b->wide[1];
-		dropped = drop_unusual(c, found, (char *const[]){ b->wide[0], b->wide[1] }, k->f32, k->n, &n_same);
-		two(k->wide[0], k->wide[1], k->n, atol, rtol, 0, s, &counts);
-	}
-	found->n_finite -= dropped;
-	found->identical += counts.same - dropped + n_same;
-	found->outside += counts.outside;
-	if (finite && counts.outside && comparison_wants(found, counts.max, k->cell->first))
-		keep_places(c, found, k);
-	found->max = counts.max > found->max ? counts.max : found->max;
-	const char *keys[2];
-	enum dtype narrow = narrow_to(b, p, k, !finite, keys);
-	count_ulps(c, found, keys, narrow, k->n, counts.same);
-}
-
-static void compare_cell(const struct comparer *c, struct bench *b, const struct compare_pair *p,
-                         struct comparison *found, const struct cell *cell, struct compare_sums *s)
-{
-	size_t size_a = dtype_size(p->a.type), size_b = dtype_size(p->b.type);
-	*s = (struct compare_sums){ 0 };
-	found->n += cell->n;
-	found->n_finite += cell->n;
-	for (size_t from = 0; from < cell->n; from += COMPARE_BLOCK) {
-		struct block k = { .cell = cell, .a = cell->a + from * size_a, .b = cell->b + from * size_b, .from = from,
-			           .n = cell->n - from < COMPARE_BLOCK ? cell->n - from : COMPARE_BLOCK,
-			           .f32 = fits_f32(p->a.type) && fits_f32(p->b.type) };
-		struct compare_sums part;
-		if (p->a.type == p->b.type && equal_block(c, b, p->a.type, &k, &part))
-			found->identical += k.n;
-		else
-			compare_block(c, b, p, found, &k, &part);
-		s->aa += part.aa;
-		s->bb += part.bb;
-		s->ab += part.ab;
-		s->dd += part.dd;
-	}
 }
 
 /* -------- pieces */
@@ -363,9 +111,9 @@ static size_t compare_run(const struct comparer *c, struct bench *b, struct task
 			return n_cells;
 		for (size_t at = 0; at < k; at += CELL, n_cells++) {
 			size_t m = k - at < CELL ? k - at : CELL;
-			const struct cell cell = { at_a + at * dtype_size(p->a.type), at_b + at * dtype_size(p->b.type), m, m,
+			const struct compare_cell cell = { at_a + at * dtype_size(p->a.type), at_b + at * dtype_size(p->b.type), m, m,
 				                   p->first + from + i + at, 0 };
-			compare_cell(c, b, p, &t->found, &cell, s + n_cells);
+			compare_cell(&c->means, &b->memory, p, &t->found, &cell, s + n_cells);
 		}
 	}
 	return n_cells;
@@ -383,9 +131,10 @@ static size_t argmax(struct bench *b, struct task *t, const struct compare_side 
 		const char *from = piece_of(t, b->piece[0], s, row * width + i, n);
 		if (!from)
 			return 0;
-		dtype_convert(b->wide[0], DTYPE_F64, from, s->type, n);
+		dtype_convert(b->memory.wide[0], DTYPE_F64, from, s->type, n);
 		for (size_t k = 0; k < n; k++) {
-			double v = value(b->wide[0], false, k);
+			double v;
+			memcpy(&v, b->memory.wide[0] + k * sizeof v, sizeof v);
 			if (v > best || (isnan(v) && !isnan(best))) {
 				best = v;
 				at = i + k;
@@ -450,9 +199,9 @@ static void compare_transposed(const struct comparer *c, struct bench *b, struct
 			gather(b, t, n_all, row, column, n_rows, n_columns);
 			if (t->error)
 				return;
-			const struct cell cell = { b->raw[0], b->raw[1], n_rows * n_columns, n_columns,
+			const struct compare_cell cell = { b->raw[0], b->raw[1], n_rows * n_columns, n_columns,
 				                   p->first + row * p->width + column, p->width };
-			compare_cell(c, b, p, &t->found, &cell, t->sums + n_cells);
+			compare_cell(&c->means, &b->memory, p, &t->found, &cell, t->sums + n_cells);
 		}
 	}
 }

@@ -44,7 +44,8 @@ struct compare_pair {
 
 struct comparer;
 
-struct comparer *comparer_open(struct workers *w, const struct compare_rules *rules);
+/* NULL and e where the processor hasn't the unit that the environment asks for (cpu/unit.h). */
+struct comparer *comparer_open(struct workers *w, const struct compare_rules *rules, struct error *e) MUST_CHECK;
 
 /*
  * Puts a pair in line; its memory or files must stay until comparer_flush (or comparer_close).  Pairs with one `into` are

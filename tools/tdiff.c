@@ -254,8 +254,8 @@ static int run(char **files, int n_files, struct error *e)
 	w.workers = workers_open(common.jobs, e);
 	if (!w.workers)
 		return -1;
-	w.comparer = comparer_open(w.workers, &rules);
-	int rc = compare(&w, e);
+	w.comparer = comparer_open(w.workers, &rules, e);
+	int rc = w.comparer ? compare(&w, e) : -1;
 	if (rc == 0)
 		rc = report(&w.list, e);
 	comparer_close(w.comparer);

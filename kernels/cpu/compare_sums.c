@@ -3,8 +3,16 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "unit.h"
+
 /* Sums beside each other: of equal bytes, and of two that differ, where there are five kinds of them. */
 enum { SPAN = 16, LANES = 8 };
+
+#if defined __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
 
 /* Numbers at any address. */
 typedef uint16_t loose_u16 __attribute__((aligned(1), may_alias));
@@ -37,18 +45,16 @@ typedef float loose_f32 __attribute__((aligned(1), may_alias));
 #define MULTIPLY_ADD AVX512_MULTIPLY_ADD
 #include "vec_compare.h"
 
-const struct compare_loops *compare_loops(void)
+const struct compare_loops *compare_loops(const struct unit *unit)
 {
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-		return &avx512_loops;
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2_loops : &generic_loops;
+	return unit == &unit_avx512 ? &avx512_loops : unit == &unit_avx2 ? &avx2_loops : &generic_loops;
 }
 
 #else
 
-const struct compare_loops *compare_loops(void)
+const struct compare_loops *compare_loops(const struct unit *unit)
 {
+	(void)unit;
 	return &generic_loops;
 }
 

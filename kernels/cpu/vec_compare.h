@@ -111,6 +111,18 @@ struct NAME(five) {
 	NAME(i64) outside;
 };
 
+static inline TARGET void NAME(total)(const struct NAME(five) *five, struct compare_sums *s, struct compare_counts *c)
+{
+	*s = (struct compare_sums){ NAME(fold)(five->aa, LANES), NAME(fold)(five->bb, LANES), NAME(fold)(five->ab, LANES),
+		                    NAME(fold)(five->dd, LANES) };
+	double lane[LANES];
+	memcpy(lane, five->max, sizeof lane);
+	for (int k = 0; k < LANES; k++)
+		c->max = lane[k] > c->max ? lane[k] : c->max;
+	for (int k = 0; k < WIDE; k++)
+		c->outside += (uint64_t)five->outside[k];
+}
+
 /* measured: the largest difference is wanted too; tolerant: those beyond the tolerance are counted. */
 #define TWO(name, stored, UP, PLUS) \
 	static inline TARGET __attribute__((always_inline)) void NAME(name##_lanes)( \
@@ -148,24 +160,18 @@ struct NAME(five) {
 			memcpy(last[1], y, n * size); \
 			NAME(name##_lanes)(last[0], last[1], &five, measured, tolerant, atol, rtol); \
 		} \
-		*s = (struct compare_sums){ NAME(fold)(five.aa, LANES), NAME(fold)(five.bb, LANES), NAME(fold)(five.ab, LANES), \
-			                    NAME(fold)(five.dd, LANES) }; \
-		double lane[LANES]; \
-		memcpy(lane, five.max, sizeof lane); \
-		for (int k = 0; k < LANES; k++) \
-			c->max = lane[k] > c->max ? lane[k] : c->max; \
-		for (int k = 0; k < WIDE; k++) \
-			c->outside += (uint64_t)five.outside[k]; \
+		NAME(total)(&five, s, c); \
 	}
 TWO(two_f32, f32, TO_F64, PLUS_EXACT_PRODUCT)
 TWO(two_f64, f64, AS_IT_IS, PLUS_PRODUCT)
 
 /* Rounding keeps the order: where the largest difference in f32 is well below one that is known, so is every exact one. */
-static TARGET bool NAME(could_exceed)(const loose_f32 *a, const loose_f32 *b, size_t n, double known)
+static TARGET bool NAME(could_exceed)(const void *a, const void *b, size_t n, double known)
 {
+	const loose_f32 *x = a, *y = b;
 	int32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
-		union { float f; int32_t i; } d = { .f = a[i] - b[i] };
+		union { float f; int32_t i; } d = { .f = x[i] - y[i] };
 		const int32_t size = d.i & INT32_MAX;
 		most = size > most ? size : most;
 	}
@@ -189,6 +195,84 @@ static TARGET void NAME(two_f32)(const void *a, const void *b, size_t n, double 
 		NAME(two_f32_all)(a, b, n, s, c, false, false, 0, 0);
 }
 
+/*
+ * The even value of a word, then the odd one, to the same lane.  Words are 32 bits; an odd last value has a word of its own
+ * with zero beside it.
+ */
+static inline TARGET __attribute__((always_inline)) void NAME(two_bf16_lanes)(const void *a, const void *b,
+                                                                              struct NAME(five) *to, bool measured)
+{
+	const NAME(i64) magnitude = (NAME(i64)){ 0 } + INT64_MAX;
+	for (size_t k = 0; k < LANES / WIDE; k++) {
+		const NAME(u32) u = AT(a, k * WIDE, NAME(u32)), w = AT(b, k * WIDE, NAME(u32));
+		UNROLLED for (int odd = 0; odd < 2; odd++) {
+			const NAME(f64) x = TO_F64((NAME(f32))(u << (odd ? 0 : 16) & 0xffff0000u));
+			const NAME(f64) y = TO_F64((NAME(f32))(w << (odd ? 0 : 16) & 0xffff0000u)), d = x - y;
+			to->aa[k] = PLUS_EXACT_PRODUCT(x, x, to->aa[k]);
+			to->bb[k] = PLUS_EXACT_PRODUCT(y, y, to->bb[k]);
+			to->ab[k] = PLUS_EXACT_PRODUCT(x, y, to->ab[k]);
+			to->dd[k] += d * d;
+			if (!measured)
+				continue;
+			const NAME(f64) away = (NAME(f64))((NAME(i64))d & magnitude);
+			const NAME(i64) more = (NAME(i64))(away > to->max[k]);
+			to->max[k] = (NAME(f64))(((NAME(i64))away & more) | ((NAME(i64))to->max[k] & ~more));
+		}
+	}
+}
+
+static inline TARGET __attribute__((always_inline)) void NAME(two_bf16_all)(const void *a, const void *b, size_t n,
+                                                                            struct compare_sums *s,
+                                                                            struct compare_counts *c, bool measured)
+{
+	const char *x = a, *y = b;
+	struct NAME(five) five = { 0 };
+	for (; n >= 2 * LANES; n -= 2 * LANES, x += 4 * LANES, y += 4 * LANES)
+		NAME(two_bf16_lanes)(x, y, &five, measured);
+	if (n) {
+		char last[2][LANES * 4] = { { 0 } };
+		memcpy(last[0], x, n * 2);
+		memcpy(last[1], y, n * 2);
+		NAME(two_bf16_lanes)(last[0], last[1], &five, measured);
+	}
+	NAME(total)(&five, s, c);
+}
+
+static TARGET bool NAME(bf16_could_exceed)(const loose_u16 *a, const loose_u16 *b, size_t n, double known)
+{
+	const loose_u32 *x = (const void *)a, *y = (const void *)b;
+	int32_t most = 0;
+	for (size_t i = 0; i < n / 2; i++) {
+		union { uint32_t u; float f; int32_t i; } even[2] = { { x[i] << 16 }, { y[i] << 16 } };
+		union { uint32_t u; float f; int32_t i; } odd[2] = { { x[i] & 0xffff0000u }, { y[i] & 0xffff0000u } };
+		even[0].f -= even[1].f;
+		odd[0].f -= odd[1].f;
+		const int32_t p = even[0].i & INT32_MAX, q = odd[0].i & INT32_MAX, r = p > q ? p : q;
+		most = r > most ? r : most;
+	}
+	if (n % 2) {
+		union { uint32_t u; float f; int32_t i; } last[2] = { { (uint32_t)a[n - 1] << 16 }, { (uint32_t)b[n - 1] << 16 } };
+		last[0].f -= last[1].f;
+		most = (last[0].i & INT32_MAX) > most ? last[0].i & INT32_MAX : most;
+	}
+	const union { int32_t i; float f; } largest = { .i = most };
+	return !((double)largest.f * (1 + 0x1p-22) < known);
+}
+
+static TARGET void NAME(two_bf16)(const void *a, const void *b, size_t n, double known, struct compare_sums *s,
+                                  struct compare_counts *c)
+{
+	const loose_u16 *x = a, *y = b;
+	uint16_t same = 0;
+	for (size_t i = 0; i < n; i++)
+		same = (uint16_t)(same + (x[i] == y[i]));
+	*c = (struct compare_counts){ .same = same, .outside = n - same };
+	if (NAME(bf16_could_exceed)(a, b, n, known))
+		NAME(two_bf16_all)(a, b, n, s, c, true);
+	else
+		NAME(two_bf16_all)(a, b, n, s, c, false);
+}
+
 static TARGET void NAME(two_f64)(const void *a, const void *b, size_t n, double atol, double rtol, double known,
                                  struct compare_sums *s, struct compare_counts *c)
 {
@@ -207,7 +291,7 @@ static TARGET void NAME(two_f64)(const void *a, const void *b, size_t n, double 
 /* -------- units in the last place */
 
 /*
- * How many bits each distance has, counted.  A byte of a lane counts up to COMPARE_BLOCK / 16 = 64, so it can't run over.
+ * How many bits each distance has, counted.  A byte of a lane counts up to COMPARE_BLOCK / 16 = 128, so it can't run over.
  * bits: room for n, rounded up to whole vectors.
  */
 static TARGET void NAME(count_bits)(uint64_t ulp[33], uint8_t *bits, size_t n)
@@ -219,23 +303,30 @@ static TARGET void NAME(count_bits)(uint64_t ulp[33], uint8_t *bits, size_t n)
 	}
 	const size_t n_vectors = (n + sizeof(NAME(u8)) - 1) / sizeof(NAME(u8));
 	memset(bits + n, 255, n_vectors * sizeof(NAME(u8)) - n);
-	for (int k = least; k <= most; k++) {
-		NAME(u8) count = { 0 };
-		for (size_t i = 0; i < n_vectors; i++)
-			count -= (NAME(u8))(AT(bits, i * WIDE, NAME(u8)) == (uint8_t)k);
-		uint32_t sum = 0;
-		for (size_t i = 0; i < sizeof count; i++)
-			sum += ((const uint8_t *)&count)[i];
-		ulp[k] += sum;
+	/* Four kinds in one pass: they share what is loaded, and none waits for another. */
+	for (int k = least; k <= most; k += 4) {
+		NAME(u8) count[4] = { { 0 } };
+		for (size_t i = 0; i < n_vectors; i++) {
+			const NAME(u8) v = AT(bits, i * WIDE, NAME(u8));
+			UNROLLED for (int j = 0; j < 4; j++)
+				count[j] -= (NAME(u8))(v == (uint8_t)(k + j));
+		}
+		for (int j = 0; j < 4 && k + j <= most; j++) {
+			uint8_t lane[sizeof(NAME(u8))];
+			uint16_t sum = 0;
+			memcpy(lane, &count[j], sizeof lane);
+			for (size_t i = 0; i < sizeof lane; i++)
+				sum = (uint16_t)(sum + lane[i]);
+			ulp[k + j] += sum;
+		}
 	}
 }
 
-/* The number of bits of d, by the exponent of a float.  The bit below the first is cleared, so that none rounds up. */
-static inline TARGET uint8_t NAME(bits_of)(uint32_t d)
+/* The number of bits of a number below 2^31 by the exponent of a float.  The bit below the first is clear: none rounds up. */
+static inline TARGET uint8_t NAME(bits_of)(uint32_t top)
 {
-	const uint32_t above = (uint32_t)((int32_t)d >> 31);
-	union { float f; uint32_t u; } v = { .f = (float)(int32_t)(d & ~(d >> 1) & ~(above >> 1)) };
-	const int32_t bits = (int32_t)(v.u >> 23 & 0xff) - 126;
+	union { float f; int32_t i; } v = { .f = (float)(int32_t)top };
+	const int32_t bits = (v.i >> 23) - 126;
 	return (uint8_t)(bits > 0 ? bits : 0);
 }
 
@@ -243,16 +334,17 @@ static inline TARGET uint8_t NAME(bits_of)(uint32_t d)
 static TARGET void NAME(ulps_16)(uint64_t ulp[33], const void *a, const void *b, size_t n)
 {
 	const loose_u16 *x = a, *y = b;
-	uint16_t apart[COMPARE_BLOCK];
+	uint16_t top[COMPARE_BLOCK];
 	uint8_t bits[COMPARE_BLOCK];
 	for (size_t i = 0; i < n; i++) {
 		const int16_t u = (int16_t)x[i], w = (int16_t)y[i], down_u = (int16_t)(u >> 15), down_w = (int16_t)(w >> 15);
 		const int16_t p = (int16_t)(((u & INT16_MAX) ^ down_u) - down_u), q = (int16_t)(((w & INT16_MAX) ^ down_w) - down_w);
 		const int16_t high = p > q ? p : q, low = p > q ? q : p;
-		apart[i] = (uint16_t)((uint16_t)high - (uint16_t)low);
+		const uint16_t apart = (uint16_t)((uint16_t)high - (uint16_t)low);
+		top[i] = (uint16_t)(apart & ~(apart >> 1));
 	}
 	for (size_t i = 0; i < n; i++)
-		bits[i] = NAME(bits_of)(apart[i]);
+		bits[i] = NAME(bits_of)(top[i]);
 	NAME(count_bits)(ulp, bits, n);
 }
 
@@ -264,13 +356,17 @@ static TARGET void NAME(ulps_f32)(uint64_t ulp[33], const void *a, const void *b
 		const int32_t u = (int32_t)x[i], w = (int32_t)y[i], down_u = u >> 31, down_w = w >> 31;
 		const int32_t p = ((u & INT32_MAX) ^ down_u) - down_u, q = ((w & INT32_MAX) ^ down_w) - down_w;
 		const int32_t high = p > q ? p : q, low = p > q ? q : p;
-		bits[i] = NAME(bits_of)((uint32_t)high - (uint32_t)low);
+		const uint32_t apart = (uint32_t)high - (uint32_t)low, half = apart >> 1;
+		/* Of half of it, so that it stays below 2^31; the lowest bit is told apart. */
+		const uint8_t most = NAME(bits_of)(half & ~(half >> 1));
+		bits[i] = (uint8_t)(most + (apart != 0));
 	}
 	NAME(count_bits)(ulp, bits, n);
 }
 
 static const struct compare_loops NAME(loops) = {
-	NAME(equal_f32), NAME(equal_bf16), NAME(equal_f64), NAME(two_f32), NAME(two_f64), NAME(ulps_16), NAME(ulps_f32)
+	NAME(equal_f32), NAME(equal_bf16), NAME(equal_f64), NAME(two_f32), NAME(two_bf16), NAME(two_f64), NAME(could_exceed),
+	NAME(ulps_16), NAME(ulps_f32)
 };
 
 #undef AS_IT_IS
