@@ -149,7 +149,7 @@ static const char *widen(const struct compare_means *c, char *to, const char *fr
 		return from;
 	/* The unit's way from f16 makes NaN of one kind of those of two. */
 	if (f32 && type == DTYPE_BF16)
-		c->unit->widen((float *)to, from, type, n);
+		c->unit->widen((void *)to, from, type, n);
 	else
 		dtype_convert(to, wide, from, type, n);
 	return to;
@@ -168,7 +168,7 @@ static enum dtype narrow_to(const struct compare_means *c, struct compare_memory
 			continue;
 		keys[side] = b->narrow[side];
 		if (k->f32 && narrow == DTYPE_BF16)
-			c->unit->narrow((uint16_t *)b->narrow[side], (const float *)k->wide[side], k->n);
+			c->unit->narrow((void *)b->narrow[side], (const void *)k->wide[side], k->n);
 		else
 			dtype_convert(b->narrow[side], narrow, k->wide[side], wide, k->n);
 	}

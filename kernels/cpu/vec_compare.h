@@ -353,7 +353,7 @@ static TARGET void NAME(ulps_f32)(uint64_t ulp[33], const void *a, const void *b
 	const loose_u32 *x = a, *y = b;
 	uint8_t bits[COMPARE_BLOCK];
 	for (size_t i = 0; i < n; i++) {
-		const int32_t u = (int32_t)x[i], w = (int32_t)y[i], down_u = u >> 31, down_w = w >> 31;
+		const int32_t u = (int32_t)x[i], w = (int32_t)y[i], down_u = -(int32_t)(x[i] >> 31), down_w = -(int32_t)(y[i] >> 31);
 		const int32_t p = ((u & INT32_MAX) ^ down_u) - down_u, q = ((w & INT32_MAX) ^ down_w) - down_w;
 		const int32_t high = p > q ? p : q, low = p > q ? q : p;
 		const uint32_t apart = (uint32_t)high - (uint32_t)low, half = apart >> 1;
