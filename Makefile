@@ -51,6 +51,7 @@ FLAGS_x86_avx512 = $(AVX512)
 # flags.  It changes no value.
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
+FLAGS_compare_sums = -O3 -fno-trapping-math
 FLAGS_components = -O3
 FLAGS_steering = -O3
 

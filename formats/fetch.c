@@ -73,22 +73,14 @@ static uint64_t chunk_offset(const struct fetch *f, const struct chunk *c)
 	return f->range[c->range].offset + c->at;
 }
 
-/* Whether the page in its middle is not in the page cache. */
-static bool is_cold(const struct fetch *f, const struct chunk *c)
-{
-	char byte;
-	struct iovec to = { &byte, 1 };
-	off_t middle = (off_t)(chunk_offset(f, c) + c->len / 2);
-	return preadv2(f->range[c->range].fd, &to, 1, middle, RWF_NOWAIT) < 0 && errno == EAGAIN;
-}
-
 /* Asks the kernel for chunks up to AHEAD of the one being taken.  Called with the lock: asking
  * doesn't wait for the disk. */
 static void ask_ahead(struct fetch *f)
 {
 	for (; f->ahead < f->n_chunks && f->ahead < f->next + AHEAD; f->ahead++) {
 		struct chunk *c = &f->chunk[f->ahead];
-		c->drop = f->transient && is_cold(f, c);
+		/* The page in its middle stands for all. */
+		c->drop = f->transient && io_is_cold(f->range[c->range].fd, chunk_offset(f, c) + c->len / 2);
 		(void)posix_fadvise(f->range[c->range].fd, (off_t)chunk_offset(f, c), (off_t)c->len,
 		                    POSIX_FADV_WILLNEED);
 	}

@@ -65,8 +65,14 @@ static const char *number_in(const char *name, size_t *len)
 
 uint64_t forward_of_tensor(const char *name, int *layer)
 {
-	size_t len;
+	size_t len, word = strcspn(name, ".");
 	const char *number = number_in(name, &len);
+	/* An array of rows, as tcat names them: SITE or SITE.LAYER. */
+	enum site s = !name[word] || (number == name + word + 1 && !number[len]) ? site_find(name, word) : SITE_NONE;
+	if (s != SITE_NONE) {
+		*layer = number ? atoi(number) : -1;
+		return forward_of_site(s, *layer);
+	}
 	*layer = number ? atoi(number) : -1;
 	if (number)
 		return rank(STAGE_BLOCK, *layer, find(inside, ARRAY_LEN(inside), number, 14));

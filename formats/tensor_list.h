@@ -1,6 +1,6 @@
 /*
- * Named tensors in files, mapped: those of a .safetensors file, of a checkpoint's directory (one file, or an index with
- * shards), of a .npy file or of a directory of them.
+ * Named tensors in files, which stay open and are read by whoever wants the values: those of a .safetensors file, of a
+ * checkpoint's directory (one file, or an index with shards), of a .npy or APRT file, or of a directory of these.
  */
 #ifndef TENSOR_LIST_H
 #define TENSOR_LIST_H
@@ -14,20 +14,23 @@
 #include "tensors.h"
 
 struct listed {
-	char *name;             /* owned; of a .npy file, its name less ".npy" */
+	char *name;             /* owned; of a .npy file, its name less ".npy"; of an APRT file, its site or stage and layer */
 	char *type;             /* as spelled in the file, owned */
-	enum dtype dtype;       /* of the elements at p; u8 for the bytes of what can't be computed with */
+	enum dtype dtype;       /* of the elements; u8 for the bytes of what can't be computed with */
 	bool opaque;            /* it can't: only its bytes mean anything */
 	bool fortran;           /* the first index runs fastest */
+	bool flat;              /* the file has no shape, only a number of elements */
 	int n_dims;
 	uint64_t dim[SAFETENSORS_DIMS];
-	uint64_t n;             /* elements at p */
-	const void *p;          /* in a mapped file, at any address */
+	uint64_t n;             /* elements */
+	int fd;                 /* the file, */
+	const char *path;       /* its name, */
+	uint64_t offset;        /* and where in it the elements begin */
 	int layer;              /* forward.h; -1: none */
 	uint64_t rank;
 };
 
-struct mapping;
+struct array_file;
 
 struct tensor_list {
 	char *path;             /* for messages; of a checkpoint the directory */
@@ -35,8 +38,8 @@ struct tensor_list {
 	struct listed *tensor;  /* (n), in the order of the forward pass, then by name */
 	size_t n;
 	struct tensors files;
-	struct mapping *mapping;
-	size_t n_mappings;
+	struct array_file *array; /* (n_arrays): files of one tensor */
+	size_t n_arrays;
 };
 
 /* Whether the path is to be read as a tensor stream: standard input, anything that is no regular file or directory, or a
@@ -44,8 +47,7 @@ struct tensor_list {
 int tensor_list_is_stream(const char *path, struct error *e) MUST_CHECK;
 
 /*
- * path: a file, a directory, an index file, or an org/name in the local hub cache.  What is mapped must not be cut short
- * while it is open.  0; or -1, e, and nothing to close.
+ * path: a file, a directory, an index file, or an org/name in the local hub cache.  0; or -1, e, and nothing to close.
  */
 int tensor_list_open(struct tensor_list *l, const char *path, struct error *e) MUST_CHECK;
 void tensor_list_close(struct tensor_list *l);

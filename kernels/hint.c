@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io.h"
 #include "memory.h"
 
-/* A difference of less than LEAST of the values is rounding; what a mark leaves unexplained is below SMALL of the values
- * and a tenth of the difference. */
-static const double LEAST = 1e-3, SMALL = 1e-2;
+/* What a mark leaves unexplained is below SMALL of the values and a tenth of the difference. */
+static const double SMALL = 1e-2;
 
 void hint_rows_release(struct hint_rows *h)
 {
@@ -18,25 +18,38 @@ void hint_rows_release(struct hint_rows *h)
 	*h = (struct hint_rows){ 0 };
 }
 
-void hint_rows_take(struct hint_rows *h, const void *a, enum dtype type_a, const void *b, enum dtype type_b,
-                    size_t n_rows, size_t width, size_t heads, uint64_t position)
+/* Makes room for rows of that width.  How many there may be; 0: none, or rows of another width are kept already. */
+static size_t room_for(struct hint_rows *h, size_t width, size_t heads)
 {
 	size_t most = width ? HINT_VALUES / width : 0;
 	most = most > HINT_ROWS ? HINT_ROWS : most;
 	if (!most || (h->n && (h->width != width || h->heads != heads)))
-		return;
+		return 0;
 	if (!h->a) {
 		h->a = mem_zero(most * width, sizeof *h->a);
 		h->b = mem_zero(most * width, sizeof *h->b);
 	}
 	h->width = width;
 	h->heads = heads;
+	return most;
+}
+
+/* The row behind the last one has been filled: it is kept if it differs. */
+static void keep(struct hint_rows *h, uint64_t position)
+{
+	if (memcmp(h->a + h->n * h->width, h->b + h->n * h->width, h->width * sizeof *h->a) != 0)
+		h->position[h->n++] = position;
+}
+
+void hint_rows_take(struct hint_rows *h, const void *a, enum dtype type_a, const void *b, enum dtype type_b,
+                    size_t n_rows, size_t width, size_t heads, uint64_t position)
+{
+	size_t most = room_for(h, width, heads);
 	for (size_t r = 0; r < n_rows && h->n < most; r++) {
-		double *to_a = h->a + h->n * width, *to_b = h->b + h->n * width;
-		dtype_convert(to_a, DTYPE_F64, (const char *)a + r * width * dtype_size(type_a), type_a, width);
-		dtype_convert(to_b, DTYPE_F64, (const char *)b + r * width * dtype_size(type_b), type_b, width);
-		if (memcmp(to_a, to_b, width * sizeof *to_a) != 0)
-			h->position[h->n++] = position + r;
+		const size_t at = h->n * width;
+		dtype_convert(h->a + at, DTYPE_F64, (const char *)a + r * width * dtype_size(type_a), type_a, width);
+		dtype_convert(h->b + at, DTYPE_F64, (const char *)b + r * width * dtype_size(type_b), type_b, width);
+		keep(h, position + r);
 	}
 }
 
@@ -250,7 +263,7 @@ char *hint_of_rows(enum site s, const struct hint_rows *h)
 	struct fit f = measure(h->a, h->b, h->n * h->width);
 	double difference = relative(&f);
 	char *found = NULL;
-	if (!h->n || !f.finite || difference < LEAST)
+	if (!h->n || !f.finite || difference < HINT_LEAST)
 		return NULL;
 	if ((s == SITE_ATTN_NORM || s == SITE_MLP_NORM || s == SITE_FINAL_NORM) && one_added(h))
 		return mem_string("rows differ by what was normed: the norm's weight with 1 added in one and not in the other "
@@ -266,70 +279,104 @@ char *hint_of_rows(enum site s, const struct hint_rows *h)
 
 /* -------- weights */
 
-/* Row i of a matrix in double. */
-static void row_of(double *to, const void *p, enum dtype type, size_t i, size_t width)
-{
-	dtype_convert(to, DTYPE_F64, (const char *)p + i * width * dtype_size(type), type, width);
-}
-
-struct matrix {
-	const void *p;
-	enum dtype type;
+/* Two matrices of one shape in files, and memory for a row of each. */
+struct matrices {
+	const struct compare_side *side[2];
+	size_t n_rows, width;
+	char *raw;              /* (width) of any type */
+	double *row[2];         /* (width) */
+	struct error *e;
+	bool failed;            /* e says why */
 };
 
-static bool same_row(double *memory, struct matrix a, size_t i, struct matrix b, size_t k, size_t width)
+/* Row i of a side in double. */
+static void row_of(struct matrices *m, double *to, int side, size_t i)
 {
-	row_of(memory, a.p, a.type, i, width);
-	row_of(memory + width, b.p, b.type, k, width);
-	struct fit f = measure(memory, memory + width, width);
+	const struct compare_side *s = m->side[side];
+	size_t len = m->width * dtype_size(s->type);
+	if (!m->failed && io_read_at(s->fd, m->raw, len, s->offset + (uint64_t)i * len, s->name, m->e) < 0)
+		m->failed = true;
+	if (!m->failed)
+		dtype_convert(to, DTYPE_F64, m->raw, s->type, m->width);
+}
+
+/* Whether row i of one side is row k of the other. */
+static bool same_row(struct matrices *m, int side, size_t i, size_t k)
+{
+	row_of(m, m->row[0], side, i);
+	row_of(m, m->row[1], !side, k);
+	if (m->failed)
+		return false;
+	struct fit f = measure(m->row[0], m->row[1], m->width);
 	return f.finite && f.dd < SMALL * SMALL * f.aa;
 }
 
-/* Row d/2 of each head of `half` is row 1 of `pairs`, and so on: the width of a head, or 0. */
-static size_t permuted(double *memory, struct matrix half, struct matrix pairs, size_t n_rows, size_t width)
+/* Row d/2 of each head of the side `half` is row 1 of the other, and so on: the width of a head, or 0. */
+static size_t permuted(struct matrices *m, int half)
 {
-	for (size_t head = 4; head <= n_rows && head <= 1024; head += 2) {
-		if (n_rows % head || !same_row(memory, half, head / 2, pairs, 1, width))
+	for (size_t head = 4; head <= m->n_rows && head <= 1024; head += 2) {
+		if (m->n_rows % head || !same_row(m, half, head / 2, 1))
 			continue;
 		size_t i = 0;
-		while (i < n_rows &&
-		       same_row(memory, half, i, pairs, i / head * head + i % head % (head / 2) * 2 + i % head / (head / 2), width))
+		while (i < m->n_rows &&
+		       same_row(m, half, i, i / head * head + i % head % (head / 2) * 2 + i % head / (head / 2)))
 			i++;
-		if (i == n_rows)
+		if (i == m->n_rows)
 			return head;
 	}
 	return 0;
 }
 
-static char *permuted_hint(const void *a, enum dtype type_a, const void *b, enum dtype type_b, size_t n_rows, size_t width)
+static char *permuted_hint(struct matrices *m)
 {
-	double *memory = mem_zero(2 * width, sizeof *memory);
-	struct matrix ma = { a, type_a }, mb = { b, type_b };
-	size_t in_b = permuted(memory, ma, mb, n_rows, width), in_a = in_b ? 0 : permuted(memory, mb, ma, n_rows, width);
-	free(memory);
+	size_t in_b = permuted(m, 0), in_a = in_b ? 0 : permuted(m, 1);
 	if (!in_a && !in_b)
 		return NULL;
 	return mem_format("the same rows in another order in heads of %zu: stored for half-split RoPE in %s, for interleaved "
 	                  "in %s", in_a + in_b, in_b ? "A" : "B", in_b ? "B" : "A");
 }
 
-char *hint_of_weight(const char *name, const void *a, enum dtype type_a, const void *b, enum dtype type_b,
-                     size_t n_rows, size_t width)
+static char *matrix_hint(struct matrices *m, const char *name, struct hint_rows *h)
+{
+	size_t most = room_for(h, m->width, 1), n, ones = 0;
+	for (size_t r = 0; r < m->n_rows && h->n < most && !m->failed; r++) {
+		row_of(m, h->a + h->n * h->width, 0, r);
+		row_of(m, h->b + h->n * h->width, 1, r);
+		keep(h, r);
+	}
+	if (m->failed || !h->n)
+		return NULL;
+	n = h->n * h->width;
+	struct fit f = measure(h->a, h->b, n);
+	double c = f.finite && relative(&f) > HINT_LEAST ? factor_of(&f) : 0;
+	for (size_t i = 0; i < n; i++)
+		ones += fabs(fabs(h->a[i] - h->b[i]) - 1) < SMALL;
+	if (ones == n && (strstr(name, "norm") || strstr(name, "ln_")))
+		return mem_string("the weights differ by 1: stored less one in one and as they are in the other (norm + 1)");
+	if (c != 0)
+		return mem_format("B is %.6g times A", c);
+	return m->n_rows > 1 ? permuted_hint(m) : NULL;
+}
+
+int hint_of_weight(char **hint, const char *name, const struct compare_side *a, const struct compare_side *b, size_t n_rows,
+                   size_t width, struct error *e)
 {
 	struct hint_rows h = { 0 };
-	hint_rows_take(&h, a, type_a, b, type_b, n_rows, width, 1, 0);
-	struct fit f = measure(h.a ? h.a : (double[]){ 0 }, h.b ? h.b : (double[]){ 0 }, h.n * h.width);
-	char *found = NULL;
-	double c = h.n && f.finite && relative(&f) > LEAST ? factor_of(&f) : 0;
-	size_t n = h.n * h.width, ones = 0;
-	for (size_t i = 0; i < n; i++)
-		ones += fabs(fabs(h.a[i] - h.b[i]) - 1) < SMALL;
-	if (n && ones == n && (strstr(name, "norm") || strstr(name, "ln_")))
-		found = mem_string("the weights differ by 1: stored less one in one and as they are in the other (norm + 1)");
-	else if (c != 0)
-		found = mem_format("B is %.6g times A", c);
-	else if (n_rows > 1 && h.n)
-		found = permuted_hint(a, type_a, b, type_b, n_rows, width);
+	struct matrices m = { .side = { a, b }, .n_rows = n_rows, .width = width, .e = e };
+	double *memory = mem_try(3 * width * sizeof *memory, name, e);
+	*hint = NULL;
+	if (!memory)
+		return -1;
+	m.row[0] = memory;
+	m.row[1] = memory + width;
+	m.raw = (char *)(memory + 2 * width);
+	char *found = matrix_hint(&m, name, &h);
 	hint_rows_release(&h);
-	return found;
+	free(memory);
+	if (m.failed) {
+		free(found);
+		return -1;
+	}
+	*hint = found;
+	return 0;
 }

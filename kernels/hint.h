@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compare.h"
 #include "dtype.h"
 #include "site.h"
 
@@ -15,6 +16,9 @@ enum {
 	HINT_ROWS = 64,
 	HINT_VALUES = 1 << 20   /* no more values than these are kept of each side */
 };
+
+/* A difference of less than this part of the values is rounding. */
+static const double HINT_LEAST = 1e-3;
 
 /* Rows (n, width) that differ, in double. */
 struct hint_rows {
@@ -40,9 +44,11 @@ void hint_rows_release(struct hint_rows *h);
  */
 char *hint_of_rows(enum site s, const struct hint_rows *h);
 
-/* The same of a checkpoint's matrix or vector: rows permuted as half-split and interleaved rotation have them, 1 added
- * (by `name`, to a norm's weight only), or B = c A. */
-char *hint_of_weight(const char *name, const void *a, enum dtype type_a, const void *b, enum dtype type_b,
-                     size_t n_rows, size_t width);
+/*
+ * The same of a checkpoint's matrix or vector: rows permuted as half-split and interleaved rotation have them, 1 added
+ * (by `name`, to a norm's weight only), or B = c A.  Rows are read as they are needed.  0 and *hint, or -1 and e.
+ */
+int hint_of_weight(char **hint, const char *name, const struct compare_side *a, const struct compare_side *b, size_t n_rows,
+                   size_t width, struct error *e) MUST_CHECK;
 
 #endif

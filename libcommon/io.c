@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -108,6 +109,19 @@ int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name
 			return error_errno(e, "%s", name);
 	}
 	return 0;
+}
+
+bool io_is_cold(int fd, uint64_t offset)
+{
+	char byte;
+	struct iovec to = { &byte, 1 };
+	return preadv2(fd, &to, 1, (off_t)offset, RWF_NOWAIT) < 0 && errno == EAGAIN;
+}
+
+void io_will_need(int fd, uint64_t offset, uint64_t n)
+{
+	if (n && (io_is_cold(fd, offset) || io_is_cold(fd, offset + n - 1)))
+		(void)posix_fadvise(fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
 }
 
 int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const char *name, struct error *e)

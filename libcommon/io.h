@@ -37,6 +37,12 @@ int io_write_all(int fd, const void *buffer, size_t n, const char *name, struct 
 int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 
+/* Whether the page of that byte would have to come from the disk, as far as the system can tell. */
+bool io_is_cold(int fd, uint64_t offset);
+
+/* Has the kernel begin to read n bytes, unless the first and the last are in memory.  It doesn't wait. */
+void io_will_need(int fd, uint64_t offset, uint64_t n);
+
 /* A whole file, at most `limit` bytes, closed with a NUL that is not counted.  Caller frees. */
 char *io_slurp(const char *path, size_t limit, size_t *len, struct error *e) MUST_CHECK;
 

@@ -5,7 +5,7 @@ need_python
 cd "$TMP" || exit
 export PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 "$PYTHON" - <<'END'
-import json, os, re, shutil, struct, subprocess
+import json, os, re, shutil, struct, subprocess, time
 from functools import partial
 import numpy as np
 from onelayer_tms import Frame, Reader, Writer, bf16_to_f32, f32_to_bf16
@@ -218,6 +218,81 @@ with open("shards/model.safetensors.index.json", "w") as f:
     json.dump({"weight_map": where}, f)
 ok(run(llama, "shards").returncode == 0 and run("shards/model.safetensors.index.json", llama).returncode == 0, "sharding is no difference",
    run(llama, "shards"))
+
+# -------- aprender's stages
+
+
+def aprt(path, layer, a, n=None):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(b"APRT" + struct.pack("<II", layer, a.size if n is None else n) + a.astype("<f4").tobytes())
+
+
+stage = rng.standard_normal((7, 48)).astype("f4")
+for name, other in (("stages", stage), ("moved", np.where(np.arange(stage.size).reshape(stage.shape) == 200, stage + 1, stage))):
+    aprt(name + "/layer-0/ffn_out.bin", 0, stage)
+    aprt(name + "/layer-1/ffn_out.bin", 1, other)
+    aprt(name + "/layer-1/qkv_bias.bin", 1, stage)
+    aprt(name + "/final_norm.bin", 0xffffffff, stage)
+    with open(name + "/other.bin", "wb") as f:
+        f.write(b"none of them")
+code, got, total = items("stages", "moved")
+ok(code == 1 and got["mlp_out.1", 1]["outside"] == 1 and got["mlp_out.1", 1]["places"][0]["index"] == 200 and
+   total["first"] == "mlp_out.1" and {k[0] if isinstance(k, tuple) else k for k in got} ==
+   {"mlp_out.0", "mlp_out.1", "qkv_bias.1", "final_norm"}, "directories of stages", (code, got, total))
+os.mkdir("ours")
+np.save("ours/mlp_out.1.npy", stage)
+code, got, _ = items("stages", "ours")
+ok(code == 1 and [k for k, i in got.items() if i["status"] == "same"] == [("mlp_out.1", 1)], "a stage and our array of that site", got)
+ok(run("stages/layer-1/ffn_out.bin", "ours/mlp_out.1.npy").returncode == 0, "a single stage")
+aprt("cut/a.bin", 0, stage, stage.size + 1)
+aprt("cut/b.bin", 0x80000000, stage)
+for path, pattern in (("cut/a.bin", "cut short"), ("cut/b.bin", "layer")):
+    r = run(path, "ours/mlp_out.1.npy")
+    ok(r.returncode == 2 and re.search(pattern, r.stderr.decode()), "a damaged stage is refused: " + pattern, r)
+
+# -------- many values: blocks, units, a file that gets shorter
+
+count_of = 3 * (1 << 19) + 77
+many = {n: rng.standard_normal(count_of).astype("f4") for n in ("x", "y")}
+many["y"][:5000] = many["x"][:5000]
+many["y"][[4096, 9000, 600000]] = [np.nan, -0.0, 40]
+many["x"][9000] = 0.0
+turned = np.arange(70 * 130, dtype="f4").reshape(70, 130)
+for name, k in kinds.items():
+    a, b = k(many["x"]), k(many["y"])
+    safetensors("a.safetensors", {"t": a, "turned": k(turned)})
+    safetensors("b.safetensors", {"t": b, "turned": np.ascontiguousarray(k(turned).T)})
+    said = {}
+    for unit in ("generic", "avx2", "avx512"):
+        os.environ["ONELAYER_UNIT"] = unit
+        r = run("--json", "-j3", "a.safetensors", "b.safetensors")
+        if r.returncode != 2:
+            said[unit] = r.stdout
+    del os.environ["ONELAYER_UNIT"]
+    ok(len(set(said.values())) == 1 and "generic" in said, "%s: the same bits from %s" % (name, ", ".join(said)))
+    code, got, _ = items("a.safetensors", "b.safetensors")
+    ok(code == 1 and not agrees(got["t"], a, b) and got["turned"]["status"] == "transposed" and
+       got["turned"]["identical"] == turned.size, "%s: many values" % name, (agrees(got["t"], a, b), got))
+    x, y = wide(a), wide(b)
+    d = np.where(np.isfinite(x) & np.isfinite(y), np.abs(x - y), np.inf)
+    want = np.lexsort((np.arange(count_of), -d))[:5].tolist()
+    ok([p["index"] for p in got["t"]["places"]] == want, "%s: the largest differences" % name, (got["t"]["places"], want))
+code, got, _ = items("--atol", "0.1", "a.safetensors", "b.safetensors")
+ok(got["t"]["outside"] == int((d > 0.1).sum()), "tolerance over many values", got["t"])
+with open("a.npy", "wb") as f:
+    f.truncate(128 + 4 * (1 << 30))
+with open("a.npy", "r+b") as f:
+    np.lib.format.write_array_header_1_0(f, {"descr": "<f4", "fortran_order": False, "shape": (1 << 30,)})
+p = subprocess.Popen([os.path.join(bin_, "tdiff"), "-j1", "a.npy", "a.npy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+while p.poll() is None and not any(os.path.realpath("/proc/%d/fd/%s" % (p.pid, n)) == os.path.realpath("a.npy")
+                                   for n in os.listdir("/proc/%d/fd" % p.pid)):
+    pass
+time.sleep(0.1)
+os.truncate("a.npy", 4096)
+err = p.communicate()[1].decode()
+ok(p.returncode == 2 and re.search(r"a\.npy: ends at byte", err), "a file cut short meanwhile is trouble", (p.returncode, err))
+os.remove("a.npy")
 
 # -------- streams
 

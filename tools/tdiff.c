@@ -9,7 +9,7 @@
 #include "memory.h"
 #include "option.h"
 #include "row_match.h"
-#include "tensor_list.h"
+#include "tensor_match.h"
 #include "workers.h"
 
 static struct {
@@ -40,116 +40,82 @@ struct work {
 
 /* -------- tensors in files */
 
-struct two {
-	struct diff_item *item;
-	const struct listed *a, *b;
-};
-
-static bool same_shape(const struct listed *a, const struct listed *b)
+static struct compare_side side_of(const struct listed *t)
 {
-	return a->n_dims == b->n_dims && memcmp(a->dim, b->dim, (size_t)a->n_dims * sizeof *a->dim) == 0;
-}
-
-static bool turned_shape(const struct listed *a, const struct listed *b)
-{
-	return a->n_dims == 2 && b->n_dims == 2 && a->dim[0] == b->dim[1] && a->dim[1] == b->dim[0];
-}
-
-static void describe(struct diff_item *d, int side, const struct listed *t)
-{
-	d->there[side] = true;
-	d->rank = t->rank;
-	d->layer = t->layer;
-	d->opaque |= t->opaque;
-	strncpy(d->type[side], t->type, sizeof d->type[side] - 1);
-	safetensors_shape(d->shape[side], sizeof d->shape[side], t->dim, t->n_dims);
+	return (struct compare_side){ .type = t->dtype, .fd = t->fd, .offset = t->offset, .name = t->path };
 }
 
 /* turned: b is looked at as its transpose.  Arrays in Fortran's order lie transposed already. */
-static void add_pair(struct work *w, struct comparison *into, const struct two *t, bool turned)
+static int add_pair(struct work *w, struct comparison *into, const struct tensor_pair *t, bool turned, struct error *e)
 {
 	struct compare_pair p = {
-		.into = into, .a = t->a->p, .b = t->b->p, .type_a = t->a->dtype, .type_b = t->b->dtype, .n_rows = 1,
-		.width = t->a->n, .transposed = turned != (t->a->fortran != t->b->fortran), .mapped = true,
+		.into = into, .a = side_of(t->a), .b = side_of(t->b), .n_rows = 1, .width = t->a->n,
+		.transposed = turned != (t->a->fortran != t->b->fortran),
 	};
 	if (t->a->n_dims > 1 && !t->a->opaque && t->a->n) {
 		p.width = (size_t)t->a->dim[t->a->fortran ? 0 : t->a->n_dims - 1];
 		p.n_rows = t->a->n / p.width;
 		p.by_rows = p.argmax = strstr(t->a->name, "logits") && !p.transposed && !t->a->fortran;
 	}
-	comparer_add(w->comparer, &p);
-}
-
-static void compare_two(struct work *w, struct two *t)
-{
-	struct diff_item *d = t->item;
-	describe(d, 0, t->a);
-	describe(d, 1, t->b);
-	d->types_differ = d->opaque && strcmp(t->a->type, t->b->type) != 0;
-	d->transposed = !same_shape(t->a, t->b) && turned_shape(t->a, t->b) && !d->opaque;
-	d->shapes_differ = !same_shape(t->a, t->b) && !d->transposed;
-	if (!d->types_differ && t->a->n == t->b->n && !(d->shapes_differ && t->a->fortran != t->b->fortran))
-		add_pair(w, &d->found, t, d->transposed);
+	return comparer_add(w->comparer, &p, e);
 }
 
 /* A square matrix doesn't tell by its shape that it is another's transpose. */
-static void try_transposed(struct work *w, const struct two *t)
+static int try_transposed(struct work *w, const struct tensor_pair *t, struct error *e)
 {
 	struct diff_item *d = t->item;
 	struct comparison turned = { 0 };
-	if (d->transposed || d->opaque || !d->found.outside || !turned_shape(t->a, t->b) || t->a->n < 4 ||
+	if (d->transposed || d->opaque || !d->found.outside || !tensor_match_turned(t) || t->a->n < 4 ||
 	    comparison_cosine(&d->found) > 0.9)
-		return;
-	add_pair(w, &turned, t, true);
-	comparer_flush(w->comparer);
+		return 0;
+	int alike = tensor_match_corner(t, e);
+	if (alike <= 0)
+		return alike;
+	if (add_pair(w, &turned, t, true, e) < 0 || comparer_flush(w->comparer, e) < 0) {
+		comparison_release(&turned);
+		return -1;
+	}
 	d->transposed = turned.identical == turned.n || comparison_cosine(&turned) > 0.99;
 	struct comparison dropped = d->transposed ? d->found : turned;
 	if (d->transposed)
 		d->found = turned;
 	comparison_release(&dropped);
+	return 0;
 }
 
-static const struct listed *counterpart(const struct tensor_list *l, const struct listed *t, bool alone)
+static int compare_pairs(struct work *w, const struct tensor_pair *pair, size_t n, struct error *e)
 {
-	return alone ? &l->tensor[0] : tensor_list_find(l, t);
+	int rc = 0;
+	for (size_t i = 0; i < n && rc == 0; i++)
+		if (pair[i].comparable)
+			rc = add_pair(w, &pair[i].item->found, &pair[i], pair[i].item->transposed, e);
+	if (rc == 0)
+		rc = comparer_flush(w->comparer, e);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = try_transposed(w, &pair[i], e);
+	return rc;
 }
 
-/* two (n of A's tensors) receives those that both have; how many. */
-static size_t compare_lists(struct work *w, const struct tensor_list *a, const struct tensor_list *b, struct two *two)
+static int weight_hint(struct work *w, const struct tensor_pair *t, struct error *e)
 {
-	/* Two arrays in files of their own need no common name. */
-	bool alone = a->n == 1 && b->n == 1 && !a->files.n_files && !b->files.n_files;
-	size_t n = 0;
-	for (size_t i = 0; i < a->n; i++) {
-		const struct listed *other = counterpart(b, &a->tensor[i], alone);
-		struct diff_item *d = diff_add(&w->list, a->tensor[i].name);
-		two[n] = (struct two){ d, &a->tensor[i], other };
-		if (other)
-			compare_two(w, &two[n++]);
-		else
-			describe(d, 0, &a->tensor[i]);
-	}
-	for (size_t i = 0; i < b->n; i++)
-		if (!counterpart(a, &b->tensor[i], alone))
-			describe(diff_add(&w->list, b->tensor[i].name), 1, &b->tensor[i]);
-	comparer_flush(w->comparer);
-	for (size_t i = 0; i < n; i++)
-		try_transposed(w, &two[i]);
-	return n;
+	const struct listed *a = t->a, *b = t->b;
+	const struct comparison *found = &t->item->found;
+	size_t width = a->n_dims > 1 && a->n ? (size_t)a->dim[a->n_dims - 1] : (size_t)a->n;
+	if (diff_status(t->item) != DIFF_DIFFERS || a->opaque || !width || comparison_relative(found) < HINT_LEAST)
+		return 0;
+	const struct compare_side at_a = side_of(a), at_b = side_of(b);
+	return hint_of_weight(&w->list.hint, a->name, &at_a, &at_b, a->n / width, width, e);
 }
 
-static void tensor_hint(struct work *w, const struct two *two, size_t n)
+static int tensor_hint(struct work *w, const struct tensor_pair *pair, size_t n, struct error *e)
 {
 	const struct diff_item *first = diff_first(&w->list);
-	if (!first)
-		return;
-	w->list.hint = diff_shape_hint(first);
-	for (size_t i = 0; i < n && !w->list.hint; i++) {
-		const struct listed *a = two[i].a;
-		size_t width = a->n_dims > 1 && a->n ? (size_t)a->dim[a->n_dims - 1] : (size_t)a->n;
-		if (two[i].item == first && diff_status(first) == DIFF_DIFFERS && !a->opaque && width)
-			w->list.hint = hint_of_weight(a->name, a->p, a->dtype, two[i].b->p, two[i].b->dtype, a->n / width, width);
-	}
+	if (!first || (w->list.hint = diff_shape_hint(first)))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (pair[i].item == first)
+			return weight_hint(w, &pair[i], e);
+	return 0;
 }
 
 static int diff_tensors(struct work *w, struct error *e)
@@ -161,16 +127,19 @@ static int diff_tensors(struct work *w, struct error *e)
 		tensor_list_close(&a);
 		return -1;
 	}
-	struct two *two = mem_zero(a.n + 1, sizeof *two);
-	size_t n = compare_lists(w, &a, &b, two);
-	diff_order(&w->list);
-	if (a.checkpoint && b.checkpoint)
-		w->list.facts = config_diff(a.path, b.path);
-	tensor_hint(w, two, n);
-	free(two);
+	struct tensor_pair *pair = mem_zero(a.n + 1, sizeof *pair);
+	size_t n = tensor_match(&a, &b, &w->list, pair);
+	int rc = compare_pairs(w, pair, n, e);
+	if (rc == 0) {
+		diff_order(&w->list);
+		if (a.checkpoint && b.checkpoint)
+			w->list.facts = config_diff(a.path, b.path);
+		rc = tensor_hint(w, pair, n, e);
+	}
+	free(pair);
 	tensor_list_close(&a);
 	tensor_list_close(&b);
-	return 0;
+	return rc;
 }
 
 /* -------- streams */
@@ -191,18 +160,19 @@ static void keep_rows(struct kept *k, const struct matched *m)
 	hint_rows_take(&k->rows, m->a, m->type_a, m->b, m->type_b, m->n_rows, m->width, m->heads, m->position);
 }
 
-static void compare_rows(struct work *w, const struct matched *m, size_t n)
+static int compare_rows(struct work *w, const struct matched *m, size_t n, struct error *e)
 {
-	for (size_t i = 0; i < n; i++) {
+	int rc = 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		const struct compare_pair p = {
-			.into = &m[i].item->found, .a = m[i].a, .b = m[i].b, .type_a = m[i].type_a, .type_b = m[i].type_b,
-			.n_rows = m[i].n_rows, .width = m[i].width, .by_rows = true,
+			.into = &m[i].item->found, .a = { .type = m[i].type_a, .p = m[i].a },
+			.b = { .type = m[i].type_b, .p = m[i].b }, .n_rows = m[i].n_rows, .width = m[i].width, .by_rows = true,
 			.argmax = m[i].item->site == SITE_LOGITS, .first = m[i].first * m[i].width, .id = m[i].id,
 			.position = m[i].position,
 		};
-		comparer_add(w->comparer, &p);
+		rc = comparer_add(w->comparer, &p, e);
 	}
-	comparer_flush(w->comparer);
+	return rc < 0 ? -1 : comparer_flush(w->comparer, e);
 }
 
 static int diff_streams(struct work *w, struct error *e)
@@ -215,7 +185,8 @@ static int diff_streams(struct work *w, struct error *e)
 	size_t n;
 	int rc;
 	while ((rc = row_match_next(r, &m, &n, e)) > 0) {
-		compare_rows(w, m, n);
+		if ((rc = compare_rows(w, m, n, e)) < 0)
+			break;
 		for (size_t i = 0; i < n; i++)
 			keep_rows(&kept, &m[i]);
 	}
@@ -283,8 +254,8 @@ static int run(char **files, int n_files, struct error *e)
 	w.workers = workers_open(common.jobs, e);
 	if (!w.workers)
 		return -1;
-	w.comparer = comparer_open(w.workers, &rules);
-	int rc = compare(&w, e);
+	w.comparer = comparer_open(w.workers, &rules, e);
+	int rc = w.comparer ? compare(&w, e) : -1;
 	if (rc == 0)
 		rc = report(&w.list, e);
 	comparer_close(w.comparer);

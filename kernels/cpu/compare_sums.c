@@ -3,42 +3,58 @@
 #include <stdint.h>
 #include <string.h>
 
-/* As wide as the widest unit; compilers split it for the others, so that every unit adds in the same order. */
-enum { LANES = 8 };
-typedef double vec_f64 __attribute__((vector_size(8 * LANES)));
-typedef float vec_f32 __attribute__((vector_size(4 * LANES)));
-typedef int64_t vec_i64 __attribute__((vector_size(8 * LANES)));
-typedef int32_t vec_i32 __attribute__((vector_size(4 * LANES)));
-typedef uint32_t vec_u32 __attribute__((vector_size(4 * LANES)));
-typedef uint16_t vec_u16 __attribute__((vector_size(2 * LANES)));
+#include "unit.h"
+
+/* Sums beside each other: of equal bytes, and of two that differ, where there are five kinds of them. */
+enum { SPAN = 16, LANES = 8 };
+
+#if defined __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
+
+/* Numbers at any address. */
+typedef uint16_t loose_u16 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose_u32 __attribute__((aligned(1), may_alias));
+typedef uint64_t loose_u64 __attribute__((aligned(1), may_alias));
+typedef float loose_f32 __attribute__((aligned(1), may_alias));
 
 #define TARGET
 #define NAME(x) generic_##x
+#define WIDE 2
+#define WIDEN(v) __builtin_convertvector(v, NAME(f64))
+#define MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
 #include "vec_compare.h"
 
 #if defined __x86_64__
 
-/* No fma among the features: a sum rounds the same everywhere. */
-#define TARGET __attribute__((target("avx2")))
+#include "x86_compare.h"
+
+#define TARGET __attribute__((target("avx2,fma")))
 #define NAME(x) avx2_##x
+#define WIDE 4
+#define WIDEN AVX2_WIDEN
+#define MULTIPLY_ADD AVX2_MULTIPLY_ADD
 #include "vec_compare.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 #define NAME(x) avx512_##x
+#define WIDE 8
+#define WIDEN AVX512_WIDEN
+#define MULTIPLY_ADD AVX512_MULTIPLY_ADD
 #include "vec_compare.h"
 
-const struct compare_loops *compare_loops(void)
+const struct compare_loops *compare_loops(const struct unit *unit)
 {
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-		return &avx512_loops;
-	return __builtin_cpu_supports("avx2") ? &avx2_loops : &generic_loops;
+	return unit == &unit_avx512 ? &avx512_loops : unit == &unit_avx2 ? &avx2_loops : &generic_loops;
 }
 
 #else
 
-const struct compare_loops *compare_loops(void)
+const struct compare_loops *compare_loops(const struct unit *unit)
 {
+	(void)unit;
 	return &generic_loops;
 }
 

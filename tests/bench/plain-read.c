@@ -1,6 +1,7 @@
 /*
- * plain-read N FILE...: N threads read the files, mapped, a MiB of each in turn, and add up their words.  Prints bytes and
- * seconds: what any program that looks at all of them can hope for.
+ * plain-read N AHEAD FILE...: N threads read the files, a MiB of each in turn, and add up their words.  AHEAD MiB of each
+ * are asked for before their turn (0: none).  Prints bytes and seconds: what any program that looks at all of them can hope
+ * for.  Pieces that stay in a core's cache are read faster than mapped pages are found.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,13 +10,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { FILES = 16, CHUNK = 1 << 20, LANES = 8, THREADS = 1024 };
+enum { FILES = 16, CHUNK = 1 << 20, PIECE = 1 << 17, LANES = 8, THREADS = 1024 };
 
-static const char *start[FILES];
+static int fd[FILES];
+static size_t ahead;
 static size_t len[FILES], longest;
 static int n_files;
 static atomic_size_t next;
@@ -33,20 +35,35 @@ static uint64_t sum(const char *p, size_t n)
 	return s[0];
 }
 
+/* What there is of n bytes from at on. */
+static size_t rest(int file, size_t at, size_t n)
+{
+	return at >= len[file] ? 0 : len[file] - at < n ? len[file] - at : n;
+}
+
+static uint64_t read_chunk(int file, char *piece, size_t at)
+{
+	uint64_t s = 0;
+	if (ahead && rest(file, at + ahead, CHUNK))
+		(void)posix_fadvise(fd[file], (off_t)(at + ahead), CHUNK, POSIX_FADV_WILLNEED);
+	for (size_t end = at + rest(file, at, CHUNK), n; at < end; at += n) {
+		n = end - at < PIECE ? end - at : PIECE;
+		if (pread(fd[file], piece, n, (off_t)at) != (ssize_t)n)
+			perror("read"), exit(2);
+		s += sum(piece, n);
+	}
+	return s;
+}
+
 static void *work(void *unused)
 {
 	uint64_t s = 0;
+	char *piece = aligned_alloc(4096, PIECE);
 	(void)unused;
 	for (size_t at; (at = atomic_fetch_add(&next, CHUNK)) < longest;)
-		for (int i = 0; i < n_files; i++) {
-			size_t n = at < len[i] ? len[i] - at < CHUNK ? len[i] - at : CHUNK : 0;
-			if (!n)
-				continue;
-#ifdef MADV_POPULATE_READ
-			(void)madvise((void *)(start[i] + at), n, MADV_POPULATE_READ);
-#endif
-			s += sum(start[i] + at, n);
-		}
+		for (int i = 0; i < n_files; i++)
+			s += read_chunk(i, piece, at);
+	free(piece);
 	atomic_fetch_add(&total, s);
 	return NULL;
 }
@@ -60,20 +77,20 @@ static double seconds(void)
 
 int main(int argc, char **argv)
 {
-	int n_threads = argc > 2 ? atoi(argv[1]) : 0;
-	if (n_threads < 1 || n_threads > THREADS || argc - 2 > FILES)
-		return fputs("usage: plain-read THREADS FILE...\n", stderr), 2;
+	int n_threads = argc > 3 ? atoi(argv[1]) : 0;
+	if (n_threads < 1 || n_threads > THREADS || argc - 3 > FILES)
+		return fputs("usage: plain-read THREADS AHEAD FILE...\n", stderr), 2;
+	ahead = (size_t)atoi(argv[2]) << 20;
 	double from = seconds();
 	uint64_t bytes = 0;
-	for (int i = 2; i < argc; i++) {
+	for (int i = 3; i < argc; i++) {
 		struct stat st;
-		int fd = open(argv[i], O_RDONLY);
-		if (fd < 0 || fstat(fd, &st) < 0)
+		fd[n_files] = open(argv[i], O_RDONLY);
+		if (fd[n_files] < 0 || fstat(fd[n_files], &st) < 0)
 			return perror(argv[i]), 2;
 		len[n_files] = (size_t)st.st_size;
-		start[n_files] = mmap(NULL, len[n_files], PROT_READ, MAP_SHARED, fd, 0);
-		if (start[n_files] == MAP_FAILED)
-			return perror(argv[i]), 2;
+		for (size_t at = 0; at < ahead; at += CHUNK)
+			(void)posix_fadvise(fd[n_files], (off_t)at, CHUNK, POSIX_FADV_WILLNEED);
 		bytes += len[n_files];
 		longest = len[n_files] > longest ? len[n_files] : longest;
 		n_files++;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Two checkpoints of SIZE GB (4, or $1), in the page cache: tdiff's rate beside that of reading both plainly with all
-# threads.  Equal files, files of one flipped bit, files that differ everywhere.  Rounds alternate; the best of each counts.
+# threads.  Equal files, files of one flipped bit, files that differ everywhere, bf16 and f32; then equal files from the
+# disk, where the page cache can be emptied.  Rounds alternate; the best of each counts.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=${here%/tests/bench}
@@ -38,22 +39,30 @@ round()
 }
 faster() { echo "$1 $2" | awk '{ print $1 < $2 ? $1 : $2 }'; }
 
-# measure NAME OTHER STATUS
+warm() { cat "$dir/a/model.safetensors" "$1/model.safetensors" >/dev/null; }
+cold() { sync; echo 3 >/proc/sys/vm/drop_caches; }
+
+# measure NAME OTHER STATUS [MIB AHEAD, from the disk]
 measure()
 {
-	name=$1 other=$2
+	name=$1 other=$2 ahead=${4:-0}
 	plain=1e9 ours=1e9
 	i=0
+	test "$ahead" -gt 0 || warm "$other"
 	while test "$i" -lt "$rounds"
 	do
 		want=0
-		plain=$(faster "$plain" "$(round "$dir/plain-read" "$threads" "$dir/a/model.safetensors" "$other/model.safetensors")")
+		test "$ahead" -eq 0 || cold
+		plain=$(faster "$plain" "$(round "$dir/plain-read" "$threads" "$ahead" "$dir/a/model.safetensors" \
+			"$other/model.safetensors")")
 		want=$3
+		test "$ahead" -eq 0 || cold
 		ours=$(faster "$ours" "$(round "$BIN/tdiff" -q "$dir/a" "$other")")
 		i=$((i + 1))
 	done
-	echo "$name $bytes $plain $ours" | awk '{ printf "%-28s 2 x %.2f GB  plain read %6.2f GB/s  tdiff %6.2f GB/s  ratio %.2f\n",
-		$1, $2 / 1e9, 2 * $2 / $3 / 1e9, 2 * $2 / $4 / 1e9, $3 / $4 }'
+	both=$(($(wc -c <"$dir/a/model.safetensors") + $(wc -c <"$other/model.safetensors")))
+	echo "$name $both $plain $ours" | awk '{ printf "%-16s %5.2f GB in all  plain read %6.2f GB/s  tdiff %6.2f GB/s  ratio %.2f\n",
+		$1, $2 / 1e9, $2 / $3 / 1e9, $2 / $4 / 1e9, $3 / $4 }'
 }
 
 measure identical "$dir/b" 0
@@ -76,3 +85,18 @@ begin=$((header + 8))
 } >"$dir/c/model.safetensors"
 rm "$dir/b/model.safetensors"
 measure different "$dir/c" 1
+rm -r "$dir/c"
+
+# Another type: every value is another one.
+"$dir/make-model" "$dir/d" f32 2048 8192 "$layers" 32 8 32000
+measure bf16-and-f32 "$dir/d" 1
+rm -r "$dir/d"
+
+if test -w /proc/sys/vm/drop_caches
+then
+	cp "$dir/a/model.safetensors" "$dir/b"
+	rounds=2
+	measure from-the-disk "$dir/b" 0 32
+else
+	echo "from-the-disk: skipped; only root can empty the page cache"
+fi
