@@ -30,9 +30,9 @@ static int open_series(struct series_set *set, const struct frame *f, struct ser
 	uint64_t block = scatter_block(&set->kind, width);
 	if (!set->room)
 		set->room = mem_available();
-	/* The rows that wait, and once the block in double. */
+	/* The rows that wait, and once two blocks in double. */
 	uint64_t len = (uint64_t)matrix + block * width * dtype_size(f->dtype) * set->kind.n_classes;
-	uint64_t need = set->taken + len + block * width * sizeof(double);
+	uint64_t need = set->taken + len + 2 * block * width * sizeof(double);
 	if (matrix == SIZE_MAX || need > set->room) {
 		char *name = place_text(&place);
 		char *what = mem_format("%s, %zu columns, after %zu others", name, width, set->n);
@@ -161,11 +161,13 @@ int series_end(struct series_set *set, int layer, size_t *n, struct error *e)
 	/* Those without a layer sort last and wait for the end. */
 	while (*n < set->n && (layer < 0 || (unsigned)set->at[*n]->place.layer < (unsigned)layer))
 		++*n;
+	int rc = 0;
 	for (size_t i = 0; i < *n; i++)
-		for (size_t c = 0; c < set->kind.n_classes; c++)
-			if (flush(set, set->at[i], c, e) < 0)
-				return -1;
-	return 0;
+		for (size_t c = 0; rc == 0 && c < set->kind.n_classes; c++)
+			rc = flush(set, set->at[i], c, e);
+	if (set->work)
+		scatter_settle(set->work);
+	return rc;
 }
 
 void series_drop(struct series_set *set, size_t n)
@@ -186,8 +188,10 @@ void series_drop(struct series_set *set, size_t n)
 
 void series_release(struct series_set *set)
 {
-	series_drop(set, set->n);
+	/* Before the scatters: its products may be under way. */
 	scatter_work_close(set->work);
+	set->work = NULL;
+	series_drop(set, set->n);
 	free(set->at);
 	set->at = NULL;
 }
