@@ -60,7 +60,7 @@ size_t scatter_len(const struct scatter_kind *kind, size_t width)
 struct scatter *scatter_open(const struct scatter_kind *kind, size_t width, struct error *e)
 {
 	size_t len = scatter_len(kind, width), n = s_len(kind, width);
-	double *p = len == SIZE_MAX ? NULL : mem_try(len, "sums of products", e);
+	double *p = len == SIZE_MAX ? NULL : mem_try_huge(len, "sums of products", e);
 	if (len == SIZE_MAX)
 		error_set(e, "rows of %zu columns are too wide for their products", width);
 	if (!p)
@@ -151,13 +151,13 @@ static int take_memory(struct scatter_work *k, struct block *b, size_t width, si
 	size_t rows = round_up(n), padded = round_up(width);
 	size_t len = (rows * padded + padded + n_panels(width) * rows) * sizeof(double);
 	if (!k->tile)
-		k->tile = mem_try(workers_count(k->workers) * PANEL * PANEL * sizeof(double), "products of rows", e);
+		k->tile = mem_try_huge(workers_count(k->workers) * PANEL * PANEL * sizeof(double), "products of rows", e);
 	if (!k->tile)
 		return -1;
 	if (len > b->len) {
 		free(b->memory);
 		b->len = 0;
-		b->memory = mem_try(len, "a block of rows", e);
+		b->memory = mem_try_huge(len, "a block of rows", e);
 		if (!b->memory)
 			return -1;
 		b->len = len;
@@ -177,7 +177,10 @@ static inline void add(double *sum, double *lost, double b)
 	*sum = s;
 }
 
-static double sum_of_squares(const double *x, size_t n)
+/* Inlined into a function for each vector unit. */
+#define LOOPS static inline __attribute__((always_inline))
+
+LOOPS double sum_of_squares(const double *x, size_t n)
 {
 	double lane[LANES] = { 0 };
 	size_t i = 0;
@@ -198,13 +201,18 @@ struct panel {
 };
 
 /* Row r of the panel, widened. */
-static void widen(const struct panel *p, size_t r, double *to)
+LOOPS void widen(const struct panel *p, size_t r, double *to)
 {
 	const struct block *b = p->b;
-	dtype_convert(to, DTYPE_F64, b->rows + (r * b->s->width + p->first) * dtype_size(b->type), b->type, p->w);
+	const char *from = b->rows + (r * b->s->width + p->first) * dtype_size(b->type);
+	if (b->type == DTYPE_F32)
+		for (size_t c = 0; c < p->w; c++)
+			to[c] = ((const float *)from)[c];
+	else
+		dtype_convert(to, DTYPE_F64, from, b->type, p->w);
 }
 
-static void add_range(const struct panel *p, size_t r, const double *x)
+LOOPS void add_range(const struct panel *p, size_t r, const double *x)
 {
 	double *min = p->b->s->min + p->first, *max = p->b->s->max + p->first;
 	for (size_t c = 0; c < p->w; c++) {
@@ -215,7 +223,7 @@ static void add_range(const struct panel *p, size_t r, const double *x)
 }
 
 /* The mean as the first row and the mean distance from it: of rows that are all the same it is that row exactly. */
-static void find_mean(struct panel *p)
+LOOPS void find_mean(struct panel *p)
 {
 	double x[PANEL], origin[PANEL], sum[PANEL] = { 0 };
 	widen(p, 0, origin);
@@ -234,7 +242,7 @@ static void find_mean(struct panel *p)
  * Deviations from the mean; what mean they still have is then added to it.  That is of its rounding's size, and their products
  * would change by its square only.
  */
-static void subtract_mean(struct panel *p)
+LOOPS void subtract_mean(struct panel *p)
 {
 	const struct block *b = p->b;
 	double row[PANEL], left[PANEL] = { 0 };
@@ -253,14 +261,29 @@ static void subtract_mean(struct panel *p)
 		p->mean[c] += left[c] / (double)b->n;
 }
 
+static void measure(struct panel *p)
+{
+	find_mean(p);
+	subtract_mean(p);
+}
+
+#if defined __x86_64__
+/* No fma: a sum rounds the same everywhere. */
+static __attribute__((target("avx2"))) void measure_avx2(struct panel *p)
+{
+	find_mean(p);
+	subtract_mean(p);
+}
+#define measure (__builtin_cpu_supports("avx2") ? measure_avx2 : measure)
+#endif
+
 static void panel_task(void *argument, size_t number, size_t slot)
 {
 	(void)slot;
 	struct block *b = argument;
 	struct scatter *s = b->s;
 	struct panel p = { .b = b, .number = number, .first = number * PANEL, .w = panel_width(s->width, number) };
-	find_mean(&p);
-	subtract_mean(&p);
+	measure(&p);
 	const struct kept *total = &s->total[b->class];
 	double before = (double)s->n[b->class];
 	for (size_t c = 0; c < p.w; c++) {

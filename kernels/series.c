@@ -85,7 +85,7 @@ static int grow(struct series *s, size_t class, size_t need, size_t most, struct
 	if (need <= capacity)
 		return 0;
 	capacity = 2 * need < most ? 2 * need : most;
-	char *rows = mem_try(capacity * row_len, "rows that wait for their block", e);
+	char *rows = mem_try_huge(capacity * row_len, "rows that wait for their block", e);
 	if (!rows)
 		return -1;
 	if (s->waiting[class].n)
@@ -100,6 +100,13 @@ static int add_rows(struct series_set *set, struct series *s, size_t class, cons
 {
 	size_t block = scatter_block(&set->kind, s->width), row_len = s->width * dtype_size(s->dtype);
 	while (n) {
+		if (!s->waiting[class].n && n >= block) {
+			if (scatter_add(s->scatter, set->work, class, rows, s->dtype, block, e) < 0)
+				return -1;
+			rows += block * row_len;
+			n -= block;
+			continue;
+		}
 		size_t room = block - s->waiting[class].n, some = n < room ? n : room;
 		if (grow(s, class, s->waiting[class].n + some, block, e) < 0)
 			return -1;
