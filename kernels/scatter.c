@@ -204,10 +204,11 @@ struct panel {
 LOOPS void widen(const struct panel *p, size_t r, double *to)
 {
 	const struct block *b = p->b;
-	const char *from = b->rows + (r * b->s->width + p->first) * dtype_size(b->type);
+	const void *from = b->rows + (r * b->s->width + p->first) * dtype_size(b->type);
+	const float *f32 = from;
 	if (b->type == DTYPE_F32)
 		for (size_t c = 0; c < p->w; c++)
-			to[c] = ((const float *)from)[c];
+			to[c] = f32[c];
 	else
 		dtype_convert(to, DTYPE_F64, from, b->type, p->w);
 }
