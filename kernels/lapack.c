@@ -51,18 +51,25 @@ static const char *core(void)
 	return NULL;
 }
 
-/* With a variable set that isn't, for as long as that takes: commands that are started later don't see it. */
+/* Sets a variable that isn't; its name if it did. */
+static const char *set(const char *variable, const char *value)
+{
+	return value && !getenv(variable) && setenv(variable, value, 1) == 0 ? variable : NULL;
+}
+
+/*
+ * With variables set that aren't, for as long as that takes: commands that are started later don't see them.  Of threads it
+ * would start one a processor, which spin for a while before they sleep.
+ */
 static void *load(void)
 {
-	static const char variable[] = "OPENBLAS_CORETYPE";
-	const char *kind = getenv(variable) ? NULL : core();
-	if (kind)
-		setenv(variable, kind, 1);
+	const char *const variables[] = { set("OPENBLAS_CORETYPE", core()), set("OPENBLAS_NUM_THREADS", "1") };
 	void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
-	if (kind)
-		unsetenv(variable);
+	for (size_t i = 0; i < ARRAY_LEN(variables); i++)
+		if (variables[i])
+			unsetenv(variables[i]);
 	return library;
 }
 

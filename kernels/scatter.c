@@ -60,7 +60,7 @@ size_t scatter_len(const struct scatter_kind *kind, size_t width)
 struct scatter *scatter_open(const struct scatter_kind *kind, size_t width, struct error *e)
 {
 	size_t len = scatter_len(kind, width), n = s_len(kind, width);
-	double *p = len == SIZE_MAX ? NULL : mem_try(len, "sums of products", e);
+	double *p = len == SIZE_MAX ? NULL : mem_try_huge(len, "sums of products", e);
 	if (len == SIZE_MAX)
 		error_set(e, "rows of %zu columns are too wide for their products", width);
 	if (!p)
@@ -95,20 +95,26 @@ void scatter_close(struct scatter *s)
 
 /* -------- a block */
 
-struct scatter_work {
-	struct workers *workers;
+struct block {
 	double *panels;                 /* (panels, n, panel width): the block less its mean */
-	double *mean, *apart;           /* (W) the block's mean; d, or zero where there is no class to join */
+	double *apart;                  /* (W) d, or zero where there is no class to join */
 	double *squares;                /* (panels, n): of each row's part */
-	double *tile;                   /* (threads, PANEL, PANEL) */
+	double *tile;                   /* (threads, PANEL, PANEL): the work's */
 	void *memory;
 	size_t len;
-	/* the block at hand */
 	struct scatter *s;
 	const char *rows;
 	enum dtype type;
 	size_t class, n;
 	double weight;                  /* na nb / (na + nb) */
+};
+
+struct scatter_work {
+	struct workers *workers;
+	struct block block[2];          /* while the products of one are summed, the other is filled */
+	size_t at;                      /* the one filled last */
+	struct workers_job *products;   /* under way; NULL: none */
+	double *tile;
 };
 
 struct scatter_work *scatter_work_open(struct workers *w)
@@ -118,11 +124,20 @@ struct scatter_work *scatter_work_open(struct workers *w)
 	return k;
 }
 
+void scatter_settle(struct scatter_work *k)
+{
+	workers_end(k->workers, k->products);
+	k->products = NULL;
+}
+
 void scatter_work_close(struct scatter_work *k)
 {
 	if (!k)
 		return;
-	free(k->memory);
+	scatter_settle(k);
+	for (size_t i = 0; i < 2; i++)
+		free(k->block[i].memory);
+	free(k->tile);
 	free(k);
 }
 
@@ -131,24 +146,26 @@ static size_t round_up(size_t n)
 	return (n + 7) / 8 * 8;
 }
 
-static int take_memory(struct scatter_work *k, size_t width, size_t n, struct error *e)
+static int take_memory(struct scatter_work *k, struct block *b, size_t width, size_t n, struct error *e)
 {
-	size_t rows = round_up(n), padded = round_up(width), panels = n_panels(width);
-	size_t tiles = workers_count(k->workers) * PANEL * PANEL;
-	size_t len = (rows * padded + 2 * padded + panels * rows + tiles) * sizeof(double);
-	if (len > k->len) {
-		free(k->memory);
-		k->len = 0;
-		k->memory = mem_try(len, "a block of rows", e);
-		if (!k->memory)
+	size_t rows = round_up(n), padded = round_up(width);
+	size_t len = (rows * padded + padded + n_panels(width) * rows) * sizeof(double);
+	if (!k->tile)
+		k->tile = mem_try_huge(workers_count(k->workers) * PANEL * PANEL * sizeof(double), "products of rows", e);
+	if (!k->tile)
+		return -1;
+	if (len > b->len) {
+		free(b->memory);
+		b->len = 0;
+		b->memory = mem_try_huge(len, "a block of rows", e);
+		if (!b->memory)
 			return -1;
-		k->len = len;
+		b->len = len;
 	}
-	k->tile = k->memory;
-	k->panels = k->tile + tiles;
-	k->mean = k->panels + rows * padded;
-	k->apart = k->mean + padded;
-	k->squares = k->apart + padded;
+	b->tile = k->tile;
+	b->panels = b->memory;
+	b->apart = b->panels + rows * padded;
+	b->squares = b->apart + padded;
 	return 0;
 }
 
@@ -160,27 +177,10 @@ static inline void add(double *sum, double *lost, double b)
 	*sum = s;
 }
 
-/* Column means: a first one, then that of what is left, which has no rounding to speak of. */
-static void column_means(double *x, size_t n, size_t w, double *mean)
-{
-	double left[PANEL] = { 0 };
-	memset(mean, 0, w * sizeof *mean);
-	for (size_t r = 0; r < n; r++)
-		for (size_t c = 0; c < w; c++)
-			mean[c] += x[r * w + c];
-	for (size_t c = 0; c < w; c++)
-		mean[c] /= (double)n;
-	for (size_t r = 0; r < n; r++)
-		for (size_t c = 0; c < w; c++)
-			left[c] += x[r * w + c] - mean[c];
-	for (size_t c = 0; c < w; c++)
-		mean[c] += left[c] / (double)n;
-	for (size_t r = 0; r < n; r++)
-		for (size_t c = 0; c < w; c++)
-			x[r * w + c] -= mean[c];
-}
+/* Inlined into a function for each vector unit. */
+#define LOOPS static inline __attribute__((always_inline))
 
-static double sum_of_squares(const double *x, size_t n)
+LOOPS double sum_of_squares(const double *x, size_t n)
 {
 	double lane[LANES] = { 0 };
 	size_t i = 0;
@@ -192,54 +192,110 @@ static double sum_of_squares(const double *x, size_t n)
 	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-static void add_range(struct scatter_work *k, size_t p, const double *x, size_t w)
+/* One panel of columns of a block. */
+struct panel {
+	const struct block *b;
+	size_t number, first, w;        /* its columns are first..first+w-1 */
+	double mean[PANEL];
+	double squares[PANEL];          /* sums of them, where S is a diagonal */
+};
+
+/* Row r of the panel, widened. */
+LOOPS void widen(const struct panel *p, size_t r, double *to)
 {
-	double *min = k->s->min + p * PANEL, *max = k->s->max + p * PANEL;
-	for (size_t r = 0; r < k->n; r++) {
-		for (size_t c = 0; c < w; c++) {
-			double v = x[r * w + c];
-			min[c] = v < min[c] ? v : min[c];
-			max[c] = v > max[c] ? v : max[c];
+	const struct block *b = p->b;
+	const void *from = b->rows + (r * b->s->width + p->first) * dtype_size(b->type);
+	const float *f32 = from;
+	if (b->type == DTYPE_F32)
+		for (size_t c = 0; c < p->w; c++)
+			to[c] = f32[c];
+	else
+		dtype_convert(to, DTYPE_F64, from, b->type, p->w);
+}
+
+LOOPS void add_range(const struct panel *p, size_t r, const double *x)
+{
+	double *min = p->b->s->min + p->first, *max = p->b->s->max + p->first;
+	for (size_t c = 0; c < p->w; c++) {
+		min[c] = x[c] < min[c] ? x[c] : min[c];
+		max[c] = x[c] > max[c] ? x[c] : max[c];
+	}
+	p->b->squares[p->number * p->b->n + r] = sum_of_squares(x, p->w);
+}
+
+/* The mean as the first row and the mean distance from it: of rows that are all the same it is that row exactly. */
+LOOPS void find_mean(struct panel *p)
+{
+	double x[PANEL], origin[PANEL], sum[PANEL] = { 0 };
+	widen(p, 0, origin);
+	for (size_t r = 0; r < p->b->n; r++) {
+		widen(p, r, x);
+		if (p->b->s->kind.range)
+			add_range(p, r, x);
+		for (size_t c = 0; c < p->w; c++)
+			sum[c] += x[c] - origin[c];
+	}
+	for (size_t c = 0; c < p->w; c++)
+		p->mean[c] = origin[c] + sum[c] / (double)p->b->n;
+}
+
+/*
+ * Deviations from the mean; what mean they still have is then added to it.  That is of its rounding's size, and their products
+ * would change by its square only.
+ */
+LOOPS void subtract_mean(struct panel *p)
+{
+	const struct block *b = p->b;
+	double row[PANEL], left[PANEL] = { 0 };
+	memset(p->squares, 0, sizeof p->squares);
+	for (size_t r = 0; r < b->n; r++) {
+		double *x = b->s->kind.matrix ? b->panels + b->n * p->first + r * p->w : row;
+		widen(p, r, x);
+		for (size_t c = 0; c < p->w; c++) {
+			x[c] -= p->mean[c];
+			left[c] += x[c];
 		}
-		k->squares[p * k->n + r] = sum_of_squares(x + r * w, w);
+		for (size_t c = 0; !b->s->kind.matrix && c < p->w; c++)
+			p->squares[c] += x[c] * x[c];
 	}
+	for (size_t c = 0; c < p->w; c++)
+		p->mean[c] += left[c] / (double)b->n;
 }
 
-static void add_diagonal(struct scatter_work *k, size_t p, const double *x, size_t w)
+static void measure(struct panel *p)
 {
-	double squares[PANEL] = { 0 };
-	for (size_t r = 0; r < k->n; r++)
-		for (size_t c = 0; c < w; c++)
-			squares[c] += x[r * w + c] * x[r * w + c];
-	for (size_t c = 0; c < w; c++) {
-		size_t i = p * PANEL + c;
-		double d = k->apart[i];
-		add(&k->s->s.sum[i], &k->s->s.lost[i], squares[c] + k->weight * d * d);
-	}
+	find_mean(p);
+	subtract_mean(p);
 }
 
-/* One panel of columns: widened, measured, and less its mean. */
-static void panel_task(void *argument, size_t p, size_t slot)
+#if defined __x86_64__
+/* No fma: a sum rounds the same everywhere. */
+static __attribute__((target("avx2"))) void measure_avx2(struct panel *p)
+{
+	find_mean(p);
+	subtract_mean(p);
+}
+#define measure (__builtin_cpu_supports("avx2") ? measure_avx2 : measure)
+#endif
+
+static void panel_task(void *argument, size_t number, size_t slot)
 {
 	(void)slot;
-	struct scatter_work *k = argument;
-	struct scatter *s = k->s;
-	size_t w = panel_width(s->width, p), size = dtype_size(k->type), first = p * PANEL;
-	double *x = k->panels + k->n * first, *mean = k->mean + first;
-	for (size_t r = 0; r < k->n; r++)
-		dtype_convert(x + r * w, DTYPE_F64, k->rows + (r * s->width + first) * size, k->type, w);
-	if (s->kind.range)
-		add_range(k, p, x, w);
-	column_means(x, k->n, w, mean);
-	const struct kept *total = &s->total[k->class];
-	double before = (double)s->n[k->class];
-	for (size_t c = 0; c < w; c++) {
-		size_t i = first + c;
-		k->apart[i] = before > 0 ? mean[c] - (total->sum[i] + total->lost[i]) / before : 0;
-		add(&total->sum[i], &total->lost[i], mean[c] * (double)k->n);
+	struct block *b = argument;
+	struct scatter *s = b->s;
+	struct panel p = { .b = b, .number = number, .first = number * PANEL, .w = panel_width(s->width, number) };
+	measure(&p);
+	const struct kept *total = &s->total[b->class];
+	double before = (double)s->n[b->class];
+	for (size_t c = 0; c < p.w; c++) {
+		size_t i = p.first + c;
+		double d = before > 0 ? p.mean[c] - (total->sum[i] + total->lost[i]) / before : 0;
+		add(&total->sum[i], &total->lost[i], p.mean[c] * (double)b->n);
+		if (s->kind.matrix)
+			b->apart[i] = d;
+		else
+			add(&s->s.sum[i], &s->s.lost[i], p.squares[c] + b->weight * d * d);
 	}
-	if (!s->kind.matrix)
-		add_diagonal(k, p, x, w);
 }
 
 /* Tasks are numbered along the rows of tiles: (0,0) (1,0) (1,1) (2,0) ... */
@@ -254,20 +310,20 @@ static void tile_of(size_t task, size_t *i, size_t *j)
 
 static void tile_task(void *argument, size_t task, size_t slot)
 {
-	struct scatter_work *k = argument;
-	struct scatter *s = k->s;
+	struct block *b = argument;
+	struct scatter *s = b->s;
 	size_t i, j;
 	tile_of(task, &i, &j);
 	size_t p = panel_width(s->width, i), q = panel_width(s->width, j), at = tile_at(s->width, i, j);
-	double *tile = k->tile + slot * PANEL * PANEL;
-	const double *x = k->panels + k->n * i * PANEL, *y = k->panels + k->n * j * PANEL;
+	double *tile = b->tile + slot * PANEL * PANEL;
+	const double *x = b->panels + b->n * i * PANEL, *y = b->panels + b->n * j * PANEL;
 	if (i == j)
-		lapack_square(p, k->n, x, tile);
+		lapack_square(p, b->n, x, tile);
 	else
-		lapack_product(p, q, k->n, x, y, tile);
+		lapack_product(p, q, b->n, x, y, tile);
 	for (size_t r = 0; r < p; r++) {
-		double scale = k->weight * k->apart[i * PANEL + r];
-		const double *d = k->apart + j * PANEL, *from = tile + r * q;
+		double scale = b->weight * b->apart[i * PANEL + r];
+		const double *d = b->apart + j * PANEL, *from = tile + r * q;
 		double *sum = s->s.sum + at + r * q, *lost = s->s.lost + at + r * q;
 		size_t n = i == j ? r + 1 : q;
 		for (size_t c = 0; c < n; c++)
@@ -275,14 +331,14 @@ static void tile_task(void *argument, size_t task, size_t slot)
 	}
 }
 
-static void add_norms(struct scatter_work *k)
+static void add_norms(struct block *b)
 {
-	struct scatter *s = k->s;
+	struct scatter *s = b->s;
 	size_t panels = n_panels(s->width);
-	for (size_t r = 0; r < k->n; r++) {
+	for (size_t r = 0; r < b->n; r++) {
 		double sum = 0;
 		for (size_t p = 0; p < panels; p++)
-			sum += k->squares[p * k->n + r];
+			sum += b->squares[p * b->n + r];
 		add(&s->norm, &s->norm_lost, sqrt(sum));
 	}
 }
@@ -292,22 +348,28 @@ int scatter_add(struct scatter *s, struct scatter_work *k, size_t class, const v
 {
 	if (!n || !s->width)
 		return 0;
-	if (take_memory(k, s->width, n, e) < 0)
+	if (k->products)
+		k->at ^= 1;
+	struct block *b = &k->block[k->at];
+	if (take_memory(k, b, s->width, n, e) < 0)
 		return -1;
 	double before = (double)s->n[class];
-	k->s = s;
-	k->rows = rows;
-	k->type = type;
-	k->class = class;
-	k->n = n;
-	k->weight = before * (double)n / (before + (double)n);
+	b->s = s;
+	b->rows = rows;
+	b->type = type;
+	b->class = class;
+	b->n = n;
+	b->weight = before * (double)n / (before + (double)n);
 	size_t panels = n_panels(s->width);
-	workers_run(k->workers, panels, panel_task, k);
-	if (s->kind.matrix)
-		workers_run(k->workers, panels * (panels + 1) / 2, tile_task, k);
+	workers_run(k->workers, panels, panel_task, b);
 	if (s->kind.range)
-		add_norms(k);
+		add_norms(b);
 	s->n[class] += n;
+	if (s->kind.matrix) {
+		/* The products of the block before may still be joining the same S. */
+		scatter_settle(k);
+		k->products = workers_begin(k->workers, panels * (panels + 1) / 2, tile_task, b);
+	}
 	return 0;
 }
 

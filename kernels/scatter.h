@@ -54,14 +54,21 @@ size_t scatter_len(const struct scatter_kind *kind, size_t width);
 struct scatter *scatter_open(const struct scatter_kind *kind, size_t width, struct error *e) MUST_CHECK;
 void scatter_close(struct scatter *s);
 
-/* Scratch memory for blocks of any width. */
+/* Scratch memory for blocks of any width, and the products that are under way. */
 struct scatter_work;
 struct scatter_work *scatter_work_open(struct workers *w);
 void scatter_work_close(struct scatter_work *k);
 
-/* Adds n <= scatter_block rows (n, W), finite and of a floating-point type, to a class.  0, or -1 and e without memory. */
+/*
+ * Adds n <= scatter_block rows (n, W), finite and of a floating-point type, to a class.  The rows have been read when it
+ * returns, but the sums of products are settled only by scatter_settle: until then other threads work at them.
+ * 0, or -1 and e without memory.
+ */
 int scatter_add(struct scatter *s, struct scatter_work *k, size_t class, const void *rows, enum dtype type, size_t n,
                 struct error *e) MUST_CHECK;
+
+/* Waits until all that was added is in the scatters. */
+void scatter_settle(struct scatter_work *k);
 
 /* Adds the rows that another has seen; same kind and width. */
 void scatter_join(struct scatter *to, const struct scatter *from);

@@ -30,9 +30,9 @@ static int open_series(struct series_set *set, const struct frame *f, struct ser
 	uint64_t block = scatter_block(&set->kind, width);
 	if (!set->room)
 		set->room = mem_available();
-	/* The rows that wait, and once the block in double. */
+	/* The rows that wait, and once two blocks in double. */
 	uint64_t len = (uint64_t)matrix + block * width * dtype_size(f->dtype) * set->kind.n_classes;
-	uint64_t need = set->taken + len + block * width * sizeof(double);
+	uint64_t need = set->taken + len + 2 * block * width * sizeof(double);
 	if (matrix == SIZE_MAX || need > set->room) {
 		char *name = place_text(&place);
 		char *what = mem_format("%s, %zu columns, after %zu others", name, width, set->n);
@@ -85,7 +85,7 @@ static int grow(struct series *s, size_t class, size_t need, size_t most, struct
 	if (need <= capacity)
 		return 0;
 	capacity = 2 * need < most ? 2 * need : most;
-	char *rows = mem_try(capacity * row_len, "rows that wait for their block", e);
+	char *rows = mem_try_huge(capacity * row_len, "rows that wait for their block", e);
 	if (!rows)
 		return -1;
 	if (s->waiting[class].n)
@@ -100,6 +100,13 @@ static int add_rows(struct series_set *set, struct series *s, size_t class, cons
 {
 	size_t block = scatter_block(&set->kind, s->width), row_len = s->width * dtype_size(s->dtype);
 	while (n) {
+		if (!s->waiting[class].n && n >= block) {
+			if (scatter_add(s->scatter, set->work, class, rows, s->dtype, block, e) < 0)
+				return -1;
+			rows += block * row_len;
+			n -= block;
+			continue;
+		}
 		size_t room = block - s->waiting[class].n, some = n < room ? n : room;
 		if (grow(s, class, s->waiting[class].n + some, block, e) < 0)
 			return -1;
@@ -161,11 +168,13 @@ int series_end(struct series_set *set, int layer, size_t *n, struct error *e)
 	/* Those without a layer sort last and wait for the end. */
 	while (*n < set->n && (layer < 0 || (unsigned)set->at[*n]->place.layer < (unsigned)layer))
 		++*n;
+	int rc = 0;
 	for (size_t i = 0; i < *n; i++)
-		for (size_t c = 0; c < set->kind.n_classes; c++)
-			if (flush(set, set->at[i], c, e) < 0)
-				return -1;
-	return 0;
+		for (size_t c = 0; rc == 0 && c < set->kind.n_classes; c++)
+			rc = flush(set, set->at[i], c, e);
+	if (set->work)
+		scatter_settle(set->work);
+	return rc;
 }
 
 void series_drop(struct series_set *set, size_t n)
@@ -186,8 +195,10 @@ void series_drop(struct series_set *set, size_t n)
 
 void series_release(struct series_set *set)
 {
-	series_drop(set, set->n);
+	/* Before the scatters: its products may be under way. */
 	scatter_work_close(set->work);
+	set->work = NULL;
+	series_drop(set, set->n);
 	free(set->at);
 	set->at = NULL;
 }

@@ -203,25 +203,49 @@ static int hand_over(struct statistics *s, struct series_set *set, int layer, st
 	return rc;
 }
 
+/* A frame and where it was, or why there is none. */
+struct incoming {
+	struct tms_reader *in;
+	struct frame *f;
+	struct tms_frame_place at;
+	int rc;                         /* of tms_next */
+	struct error error;
+};
+
+static void read_task(void *argument, size_t i, size_t slot)
+{
+	(void)i;
+	(void)slot;
+	struct incoming *next = argument;
+	next->rc = tms_next(next->in, &next->f, &next->error);
+	next->at = tms_frame_place(next->in);
+}
+
+/* While a frame's rows are added, the next is read. */
 static int read_rows(struct statistics *s, struct error *e)
 {
 	struct series_set set = { .kind = s->kind, .workers = s->workers, .class_of = s->class_of, .context = s->context };
 	bool by_layer = tms_header(s->in)->order == TMS_ORDER_LAYER;
-	int layer = -1, rc;
-	struct frame *f;
-	while ((rc = tms_next(s->in, &f, e)) > 0) {
-		rc = 0;
-		if (by_layer && layer >= 0 && f->layer > layer)
-			rc = hand_over(s, &set, f->layer, e);
-		layer = f->layer > layer ? f->layer : layer;
-		if (rc == 0 && series_add(&set, f, e) < 0)
-			rc = tms_in_frame(s->in, e);
-		frame_free(f);
-		if (rc < 0)
-			break;
+	int layer = -1, rc = 0;
+	struct incoming next = { .in = s->in };
+	read_task(&next, 0, 0);
+	while (rc == 0 && next.rc > 0) {
+		struct incoming now = next;
+		struct workers_job *reading = workers_begin(s->workers, 1, read_task, &next);
+		if (by_layer && layer >= 0 && now.f->layer > layer)
+			rc = hand_over(s, &set, now.f->layer, e);
+		layer = now.f->layer > layer ? now.f->layer : layer;
+		if (rc == 0 && series_add(&set, now.f, e) < 0)
+			rc = tms_in_frame_at(s->in, now.at, e);
+		frame_free(now.f);
+		workers_end(s->workers, reading);
 	}
+	if (rc < 0)
+		frame_free(next.f);
+	else if (next.rc < 0)
+		*e = next.error;
 	if (rc == 0)
-		rc = hand_over(s, &set, -1, e);
+		rc = next.rc < 0 ? -1 : hand_over(s, &set, -1, e);
 	series_release(&set);
 	return rc;
 }

@@ -190,10 +190,14 @@ static void narrow_f32(void *restrict to, const float *restrict from, enum dtype
 
 enum { BLOCK = 256 };
 
-static void widen_f64(double to[BLOCK], const void *from, enum dtype type, size_t n)
+static void widen_f64(double to[restrict BLOCK], const void *restrict from, enum dtype type, size_t n)
 {
 	float f[BLOCK];
 	switch (type) {
+	case DTYPE_F32:
+		for (size_t i = 0; i < n; i++)
+			to[i] = LOAD(float, from, i);
+		break;
 	case DTYPE_F64:
 		memcpy(to, from, n * sizeof *to);
 		break;
@@ -273,12 +277,14 @@ void dtype_convert(void *dst, enum dtype to, const void *src, enum dtype from, s
 	}
 	for (size_t i = 0, k; i < n; i += k) {
 		k = n - i < BLOCK ? n - i : BLOCK;
-		char *d = (char *)dst + i * dtype_size(to);
+		void *d = (char *)dst + i * dtype_size(to);
 		const char *s = (const char *)src + i * dtype_size(from);
 		if (narrow_enough) {
 			float f[BLOCK];
 			widen_f32(f, s, from, k);
 			narrow_f32(d, f, to, k);
+		} else if (to == DTYPE_F64 && (uintptr_t)d % _Alignof(double) == 0) {
+			widen_f64(d, s, from, k);
 		} else {
 			double f[BLOCK];
 			widen_f64(f, s, from, k);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void mem_exhausted(void)
 {
@@ -78,14 +79,32 @@ void mem_grow(void **p, size_t *capacity, size_t need, size_t size)
 	*capacity = n;
 }
 
-void *mem_try(size_t size, const char *what, struct error *e)
+static void *try_aligned(size_t size, size_t unit, const char *what, struct error *e)
 {
 	void *p = NULL;
-	size_t rounded = size + (64 - size % 64) % 64;
-	if (rounded < size || posix_memalign(&p, 64, rounded ? rounded : 64) != 0) {
+	size_t rounded = size + (unit - size % unit) % unit;
+	if (rounded < size || posix_memalign(&p, unit, rounded ? rounded : unit) != 0) {
 		error_set(e, "%s: %zu bytes of memory are needed and cannot be had", what, size);
 		return NULL;
 	}
+	return p;
+}
+
+void *mem_try(size_t size, const char *what, struct error *e)
+{
+	return try_aligned(size, 64, what, e);
+}
+
+enum { HUGE_PAGE = 2 << 20 };
+
+void *mem_try_huge(size_t size, const char *what, struct error *e)
+{
+	if (size < HUGE_PAGE)
+		return mem_try(size, what, e);
+	void *p = try_aligned(size, HUGE_PAGE, what, e);
+	/* A wish: where the system has none, small ones do. */
+	if (p)
+		(void)!madvise(p, size, MADV_HUGEPAGE);
 	return p;
 }
 

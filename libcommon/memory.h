@@ -27,6 +27,12 @@ void mem_grow(void **p, size_t *capacity, size_t need, size_t size);
 /* 64-byte aligned memory, freed with free().  NULL, with the number of bytes in e, when there is none. */
 void *mem_try(size_t size, const char *what, struct error *e) MUST_CHECK;
 
+/*
+ * The same in huge pages, if the system has them: for what is taken once and walked through often.  The first touch of a small
+ * page costs as much as writing it several times.
+ */
+void *mem_try_huge(size_t size, const char *what, struct error *e) MUST_CHECK;
+
 /* Bytes that the kernel says can be had without swapping; where it says nothing, without limit. */
 uint64_t mem_available(void);
 

@@ -79,6 +79,13 @@ int tms_error(const struct tms_reader *r, struct error *e, const char *format, .
 /* Puts the same words before the sentence already there.  Returns -1. */
 int tms_in_frame(const struct tms_reader *r, struct error *e);
 
+/* Where the frame read last is, to be kept by who reads on before he is done with it; and the same words for it. */
+struct tms_frame_place {
+	uint64_t number, byte;  /* 1 for the first; of the stream */
+};
+struct tms_frame_place tms_frame_place(const struct tms_reader *r);
+int tms_in_frame_at(const struct tms_reader *r, struct tms_frame_place at, struct error *e);
+
 /* -------- writing */
 
 /* What this program adds to the history: one map.  backend and layers may be absent. */

@@ -64,9 +64,19 @@ uint64_t tms_rows(const struct tms_reader *r)
 	return r->n_rows;
 }
 
+struct tms_frame_place tms_frame_place(const struct tms_reader *r)
+{
+	return (struct tms_frame_place){ r->number, r->frame_at };
+}
+
+int tms_in_frame_at(const struct tms_reader *r, struct tms_frame_place at, struct error *e)
+{
+	return error_in(e, "%s: frame %" PRIu64 " at byte %" PRIu64, r->name, at.number, at.byte);
+}
+
 int tms_in_frame(const struct tms_reader *r, struct error *e)
 {
-	return error_in(e, "%s: frame %" PRIu64 " at byte %" PRIu64, r->name, r->number, r->frame_at);
+	return tms_in_frame_at(r, tms_frame_place(r), e);
 }
 
 int tms_error(const struct tms_reader *r, struct error *e, const char *format, ...)

@@ -11,15 +11,16 @@
 
 #include "memory.h"
 
-/* One workers_run under way, on its caller's stack. */
-struct job {
+/* Tasks under way: of a workers_run, on its caller's stack, or of workers_begin. */
+struct workers_job {
 	void (*task)(void *argument, size_t i, size_t slot);
 	void *argument;
 	size_t n_tasks;
 	atomic_size_t next;     /* the first task nobody has taken */
+	bool open;              /* in the list of open jobs: helpers may be inside */
 	size_t helpers;         /* threads but the caller inside; under the lock */
-	struct job *parent;     /* the job whose task started this one */
-	struct job *newer;      /* in the list of open jobs, oldest first */
+	struct workers_job *parent;     /* the job whose task started this one */
+	struct workers_job *newer;      /* in the list of open jobs, oldest first */
 };
 
 struct workers {
@@ -27,7 +28,7 @@ struct workers {
 	pthread_t *threads;     /* (n - 1): slots 1.. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a job was opened, a job's last helper left, or stop */
-	struct job *oldest;
+	struct workers_job *oldest;
 	size_t idle, waiting;   /* threads asleep: without work, and in workers_run */
 	bool stop;
 	atomic_uint changes;    /* counts what `changed` tells, to be watched without the lock */
@@ -39,7 +40,7 @@ struct thread_start {
 };
 
 static _Thread_local size_t my_slot;
-static _Thread_local struct job *my_job;
+static _Thread_local struct workers_job *my_job;
 
 size_t workers_slot(void)
 {
@@ -69,9 +70,9 @@ static void spin(struct workers *w, unsigned seen)
 		pause_briefly();
 }
 
-static void work(struct job *j)
+static void work(struct workers_job *j)
 {
-	struct job *outer = my_job;
+	struct workers_job *outer = my_job;
 	my_job = j;
 	size_t i;
 	while ((i = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->n_tasks)
@@ -79,7 +80,7 @@ static void work(struct job *j)
 	my_job = outer;
 }
 
-static bool descends(const struct job *j, const struct job *from)
+static bool descends(const struct workers_job *j, const struct workers_job *from)
 {
 	while (j && j != from)
 		j = j->parent;
@@ -87,16 +88,16 @@ static bool descends(const struct job *j, const struct job *from)
 }
 
 /* The oldest job with tasks left: outer tasks are the larger ones.  With `from`, only jobs started below it. */
-static struct job *find_job(struct workers *w, const struct job *from)
+static struct workers_job *find_job(struct workers *w, const struct workers_job *from)
 {
-	for (struct job *j = w->oldest; j; j = j->newer)
+	for (struct workers_job *j = w->oldest; j; j = j->newer)
 		if (atomic_load_explicit(&j->next, memory_order_relaxed) < j->n_tasks && (!from || descends(j, from)))
 			return j;
 	return NULL;
 }
 
 /* Under the lock, which is let go meanwhile. */
-static void help(struct workers *w, struct job *j)
+static void help(struct workers *w, struct workers_job *j)
 {
 	j->helpers++;
 	pthread_mutex_unlock(&w->lock);
@@ -132,7 +133,7 @@ static void *thread_main(void *argument)
 	fesetenv(FE_DFL_ENV);
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		struct job *j = find_job(w, NULL);
+		struct workers_job *j = find_job(w, NULL);
 		if (j)
 			help(w, j);
 		else
@@ -142,50 +143,77 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
-static void job_open(struct workers *w, struct job *j)
+/* Shows a job to the threads and wakes as many as `wanted`. */
+static void job_open(struct workers *w, struct workers_job *j, size_t wanted)
 {
-	struct job **end = &w->oldest;
+	if (w->n == 1)
+		return;
+	pthread_mutex_lock(&w->lock);
+	struct workers_job **end = &w->oldest;
 	while (*end)
 		end = &(*end)->newer;
 	*end = j;
+	j->open = true;
 	atomic_fetch_add(&w->changes, 1);
 	/* A single signal could wake a caller that waits for its helpers and may not take this job. */
-	if (w->waiting || j->n_tasks > w->idle)
+	if (w->waiting || wanted >= w->idle)
 		pthread_cond_broadcast(&w->changed);
 	else
-		for (size_t i = 1; i < j->n_tasks; i++)
+		for (size_t i = 0; i < wanted; i++)
 			pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
 }
 
-static void job_close(struct workers *w, struct job *j)
+static void job_close(struct workers *w, struct workers_job *j)
 {
-	struct job **at = &w->oldest;
+	struct workers_job **at = &w->oldest;
 	while (*at != j)
 		at = &(*at)->newer;
 	*at = j->newer;
 }
 
-void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument)
+/* Does what tasks nobody has taken, and waits for the others. */
+static void finish(struct workers *w, struct workers_job *j)
 {
-	struct job j = { .task = task, .argument = argument, .n_tasks = n_tasks, .parent = my_job };
-	if (w->n == 1 || n_tasks <= 1) {
-		work(&j);
+	work(j);
+	if (!j->open)
 		return;
-	}
 	pthread_mutex_lock(&w->lock);
-	job_open(w, &j);
-	pthread_mutex_unlock(&w->lock);
-	work(&j);
-	pthread_mutex_lock(&w->lock);
-	job_close(w, &j);
-	while (j.helpers) {
-		struct job *below = find_job(w, &j);
+	job_close(w, j);
+	while (j->helpers) {
+		struct workers_job *below = find_job(w, j);
 		if (below)
 			help(w, below);
 		else
 			wait_for_change(w, &w->waiting);
 	}
 	pthread_mutex_unlock(&w->lock);
+}
+
+void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument)
+{
+	struct workers_job j = { .task = task, .argument = argument, .n_tasks = n_tasks, .parent = my_job };
+	/* The caller takes one of them itself. */
+	if (n_tasks > 1)
+		job_open(w, &j, n_tasks - 1);
+	finish(w, &j);
+}
+
+struct workers_job *workers_begin(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot),
+                                  void *argument)
+{
+	struct workers_job *j = mem_alloc(sizeof *j);
+	*j = (struct workers_job){ .task = task, .argument = argument, .n_tasks = n_tasks, .parent = my_job };
+	job_open(w, j, n_tasks);
+	return j;
+}
+
+void workers_end(struct workers *w, struct workers_job *j)
+{
+	if (!j)
+		return;
+	finish(w, j);
+	free(j);
 }
 
 /* Those of the affinity mask: taskset(1) and a container's cpuset count. */

@@ -26,6 +26,16 @@ size_t workers_count(const struct workers *w);
  */
 void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument);
 
+/*
+ * The same in two steps: the other threads work at the tasks while the caller does something else, until it calls workers_end,
+ * which does what is left and returns when all have returned.  In between it may call workers_run; the threads take the
+ * older job's tasks first.  Both by the same thread and from the same task.  workers_end frees the job; NULL is allowed.
+ */
+struct workers_job;
+struct workers_job *workers_begin(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot),
+                                  void *argument);
+void workers_end(struct workers *w, struct workers_job *j);
+
 /* The slot of the calling thread: 0 for the one that opened the workers. */
 size_t workers_slot(void);
 

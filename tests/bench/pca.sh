@@ -1,6 +1,7 @@
 #!/bin/sh
-# pca: how fast rows are taken up, against one thread's matrix product times the threads, and scikit-learn's
-# IncrementalPCA on the same file where PYTHON (default python3) has it.
+# pca, diffmean and moments: how fast rows are taken up, as a share of what binds.  That is OpenBLAS's product with all threads
+# for those that sum products, and for moments a plain read of the file with all threads (plain-read.c); rounds of all
+# alternate, the best of each counts.  And scikit-learn's IncrementalPCA on the same file where PYTHON (default python3) has it.
 #
 #   ROWS=16384 WIDTH=2048 K=64 tests/bench/pca.sh
 set -e
@@ -15,9 +16,11 @@ then
 	echo "pca: skipped, no $PYTHON with numpy, msgpack and xxhash"
 	exit 0
 fi
-exec "$PYTHON" - <<'END'
+${CC:-cc} -O3 -march=native -pthread -D_GNU_SOURCE -o "$dir/plain-read" "$root/tests/bench/plain-read.c"
+"$PYTHON" - <<'END'
 import os
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -25,7 +28,7 @@ from onelayer_tms import Frame, Reader, Writer
 
 rows, width, k = (int(os.environ[n]) for n in ("ROWS", "WIDTH", "K"))
 path, state = (os.path.join(os.environ["dir"], n) for n in ("in.tms", "state.tms"))
-pca = os.path.join(os.environ["BIN"], "pca")
+pca, diffmean, moments = (os.path.join(os.environ["BIN"], n) for n in ("pca", "diffmean", "moments"))
 threads = len(os.sched_getaffinity(0))
 rng = np.random.default_rng(0)
 scale = (np.arange(1, width + 1) ** -0.5).astype("f4")
@@ -33,7 +36,7 @@ with Writer(path, {"kind": "acts", "order": "layer"}) as w:
     for a in range(0, rows, 512):
         n = min(512, rows - a)
         w.write(Frame("resid_post", 0, rng.standard_normal((n, width), "f4") * scale + 1,
-                      samples=[{"id": str(a), "seq": a // 512, "len": n, "first": 0, "n": n}]))
+                      samples=[{"id": str(a), "seq": a // 512, "len": n, "first": 0, "n": n, "label": "ab"[a // 512 % 2]}]))
 
 
 def seconds(*command):
@@ -41,16 +44,6 @@ def seconds(*command):
     subprocess.run(command, check=True)
     return time.monotonic() - start
 
-
-# One run to warm the cache, then the best of three.
-seconds(pca, "--partial", "-o", state, path)
-partial = min(seconds(pca, "--partial", "-o", state, path) for _ in range(3))
-whole = seconds(pca, "-k", str(k), "-o", os.path.join(os.environ["dir"], "v.tms"), path)
-flop = rows * width * (width + 1)
-print("pca: %d rows of %d, %d threads" % (rows, width, threads))
-print("  rows taken up and state written  %7.2f s  %7.1f GFLOP/s  %6.0f MB/s" % (
-    partial, flop / partial / 1e9, rows * width * 4 / partial / 1e6))
-print("  with %d components               %7.2f s" % (k, whole))
 
 # What a product of the same library, kernels and number of threads allows.
 os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX" if "avx512vl" in open("/proc/cpuinfo").read() else "Haswell")
@@ -64,17 +57,39 @@ a = np.random.standard_normal((n, n)); c = np.zeros((n, n))
 i, one = ctypes.c_int(n), ctypes.c_double(1)
 p = lambda x: x.ctypes.data_as(ctypes.c_void_p)
 best = 1e9
-for _ in range(4):
+for _ in range(2):
     t = time.monotonic()
     blas.dgemm_(b"N", b"T", ctypes.byref(i), ctypes.byref(i), ctypes.byref(i), ctypes.byref(one), p(a), ctypes.byref(i),
                 p(a), ctypes.byref(i), ctypes.byref(one), p(c), ctypes.byref(i))
     best = min(best, time.monotonic() - t)
 print(2 * n ** 3 / best / 1e9)
 """ % threads
-import sys
-peak = float(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout)
-print("  the machine's product            %19.1f GFLOP/s: pca takes rows up at %.0f%% of it" % (
-    peak, 100 * flop / partial / 1e9 / peak))
+
+
+def product():
+    return float(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout)
+
+
+def plain_read():
+    said = subprocess.run([os.path.join(os.environ["dir"], "plain-read"), str(threads), path], check=True, stdout=subprocess.PIPE)
+    return float(said.stdout.split()[1])
+
+
+# The first round warms the page cache.
+rounds = [(product(), plain_read(), seconds(pca, "--partial", "-o", state, path),
+           seconds(diffmean, "--pos", "a", "--neg", "b", "--partial", "-o", state, path),
+           seconds(moments, "--partial", "-o", state, path)) for _ in range(6)][1:]
+peak = max(r[0] for r in rounds)
+plain, partial, difference, moment = (min(r[i] for r in rounds) for i in range(1, 5))
+whole = seconds(pca, "-k", str(k), "-o", os.path.join(os.environ["dir"], "v.tms"), path)
+gflop, megabytes = rows * width * (width + 1) / 1e9, rows * width * 4 / 1e6
+print("%d rows of %d, %d threads: product %.1f GFLOP/s, plain read %.0f MB/s" % (rows, width, threads, peak, megabytes / plain))
+for name, took in (("pca --partial", partial), ("diffmean --partial", difference)):
+    print("  %-18s %7.3f s  %7.1f GFLOP/s  %6.0f MB/s  ratio %.2f of the product" % (
+        name, took, gflop / took, megabytes / took, gflop / took / peak))
+print("  %-18s %7.3f s                   %6.0f MB/s  ratio %.2f of the plain read" % (
+    "moments --partial", moment, megabytes / moment, plain / moment))
+print("  %-18s %7.3f s" % ("pca -k %d" % k, whole))
 
 try:
     from sklearn.decomposition import IncrementalPCA

@@ -74,6 +74,42 @@ static void test_nesting(size_t threads)
 	free(n);
 }
 
+static void count(void *argument, size_t i, size_t slot)
+{
+	(void)slot;
+	atomic_fetch_add(&((atomic_int *)argument)[i], 1);
+}
+
+/* A job begun, others run meanwhile, one begun in between and ended after it. */
+static void test_begin(size_t threads)
+{
+	struct error e;
+	static atomic_int first[OUTER], second[MIDDLE], within[INNER];
+	struct workers *w = workers_open(threads, &e);
+	if (!w) {
+		ok(false, "%zu threads open", threads);
+		return;
+	}
+	bool once = true;
+	for (int r = 1; r <= ROUNDS; r++) {
+		struct workers_job *a = workers_begin(w, OUTER, count, first);
+		struct workers_job *b = workers_begin(w, MIDDLE, count, second);
+		workers_run(w, INNER, count, within);
+		workers_end(w, a);
+		for (size_t i = 0; i < OUTER; i++)
+			once &= first[i] % ROUNDS == r % ROUNDS;
+		workers_end(w, b);
+		for (size_t i = 0; i < MIDDLE; i++)
+			once &= second[i] % ROUNDS == r % ROUNDS;
+		for (size_t i = 0; i < INNER; i++)
+			once &= within[i] % ROUNDS == r % ROUNDS;
+	}
+	workers_end(w, workers_begin(w, 0, count, NULL));
+	workers_end(w, NULL);
+	ok(once, "%zu threads: workers_end returns when all its tasks have run, once each", threads);
+	workers_close(w);
+}
+
 static void denormal(void *argument, size_t i, size_t slot)
 {
 	(void)slot;
@@ -107,6 +143,8 @@ int main(void)
 	struct error e;
 	for (size_t threads = 1; threads <= 8; threads += threads < 3 ? 1 : 5)
 		test_nesting(threads);
+	for (size_t threads = 1; threads <= 4; threads++)
+		test_begin(threads);
 	test_environment();
 	ok(!workers_open(5000, &e) && strstr(e.text, "4096"), "too many threads are refused");
 	workers_close(NULL);
