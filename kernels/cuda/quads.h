@@ -6,6 +6,7 @@
 #define QUADS_H
 
 #include <math.h>
+#include <string.h>
 
 #include "context.h"
 #include "lanes.h"
@@ -13,6 +14,25 @@
 struct alignas(16) quad {
 	float x[4];
 };
+
+/* Four neighbours, all of them: said outright, because a compiler that sees the branch for one at a time makes one of both. */
+DEVICE void store_16(float *p, quad q)
+{
+#if defined __CUDACC__
+	asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" :: "l"(p), "f"(q.x[0]), "f"(q.x[1]), "f"(q.x[2]), "f"(q.x[3]) : "memory");
+#else
+	memcpy(p, &q, sizeof q);
+#endif
+}
+
+DEVICE void store_8(uint16_t *p, const uint32_t w[2])
+{
+#if defined __CUDACC__
+	asm volatile("st.global.v2.u32 [%0], {%1, %2};" :: "l"(p), "r"(w[0]), "r"(w[1]) : "memory");
+#else
+	memcpy(p, w, 8);
+#endif
+}
 
 /* Elements i..i+3 of n at p; zeros from n on.  wide: p is 16-byte aligned. */
 DEVICE quad quad_take(const float *p, unsigned i, unsigned n, bool wide)
@@ -30,7 +50,7 @@ DEVICE quad quad_take(const float *p, unsigned i, unsigned n, bool wide)
 DEVICE void quad_give(float *p, unsigned i, unsigned n, bool wide, quad q)
 {
 	if (wide && i + 4 <= n) {
-		*reinterpret_cast<quad *>(p + i) = q;
+		store_16(p + i, q);
 		return;
 	}
 	for (unsigned j = 0; j < 4; j++)
@@ -143,7 +163,7 @@ DEVICE void sheet_give(const sheet &s, size_t r, unsigned i, quad q)
 	uint16_t *p = reinterpret_cast<uint16_t *>(s.p) + r * s.stride + i;
 	const half_words h = half_words_of(q, s.dtype);
 	if (s.wide && i + 4 <= s.end) {
-		*reinterpret_cast<half_words *>(p) = h;
+		store_8(p, h.w);
 		return;
 	}
 	for (unsigned j = 0; j < 4; j++)
