@@ -140,7 +140,13 @@ template <unsigned TEAM, int QUADS> DEVICE void norm_item(const norming &m, cons
 		sheet_give(mine, r, i, quad{});
 }
 
-template <unsigned TEAM, int QUADS> static KERNEL void norm_groups(norming m, sheet to, sheet from)
+/* Blocks that a multiprocessor holds at once: while one adds up, the others' rows come in. */
+constexpr int at_once(int quads)
+{
+	return quads < 4 ? 4 : quads == 4 ? 3 : 2;
+}
+
+template <unsigned TEAM, int QUADS> static KERNEL BLOCKS_OF(BLOCK_THREADS, at_once(QUADS)) void norm_groups(norming m, sheet to, sheet from)
 {
 	const unsigned teams = block_threads() / TEAM;
 	size_t item = static_cast<size_t>(block_index(0)) * teams + thread_index() / TEAM;
