@@ -189,7 +189,7 @@ static int open_device(struct run *r, struct error *e)
 	                     .plain = arg.attention != NULL };
 	if (arg.attention && strcmp(arg.attention, "plain") != 0)
 		return error_set(e, "--attention %s: can only be plain", arg.attention);
-	if (backend_open(&r->backend, common.device, common.jobs, e) < 0)
+	if (backend_open(&r->backend, common.device, common.vram, common.jobs, e) < 0)
 		return -1;
 	s->ops = r->backend.ops;
 	s->workers = r->backend.workers;

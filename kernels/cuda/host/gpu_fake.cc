@@ -1,5 +1,6 @@
 #include "gpu_fake.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -33,7 +34,7 @@ struct region {
 	size_t len;
 };
 
-enum : size_t { PATTERN_LEN = 8 << 20, DEFAULT_MEMORY = 256 << 20, PINNED_ALIGN = 4096 };
+enum : size_t { PATTERN_MOST = 4 << 20, DEFAULT_MEMORY = 256 << 20, PINNED_ALIGN = 4096 };
 enum { BREAKS_AT = 100, MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
 
 }
@@ -46,7 +47,8 @@ struct gpu {
 	std::vector<gpu_stream *> streams;
 	std::vector<region> regions;
 	size_t used = 0, pinned = 0, events = 0;
-	int pattern = -1;       /* a file of NaN, mapped as fresh memory */
+	int pattern = -1;       /* a file of NaN, mapped as fresh memory as often as it takes */
+	size_t pattern_len;
 	bool busy = false;      /* the device runs, and its memory can be touched */
 	unsigned launches = 0;
 	std::string said;       /* what failed first */
@@ -252,8 +254,9 @@ gpu *gpu_open(int index, error *e)
 	g->choice = c;
 	g->random = c.order.seed * 2 + 0x9e3779b97f4a7c15;
 	g->pattern = memfd_create("nan", MFD_CLOEXEC);
-	const std::vector<unsigned char> nan(PATTERN_LEN, 0xff);
-	if (g->pattern < 0 || write(g->pattern, nan.data(), PATTERN_LEN) != static_cast<ssize_t>(PATTERN_LEN))
+	g->pattern_len = std::min<size_t>(PATTERN_MOST, c.memory);
+	const std::vector<unsigned char> nan(g->pattern_len, 0xff);
+	if (g->pattern < 0 || write(g->pattern, nan.data(), nan.size()) != static_cast<ssize_t>(nan.size()))
 		defect("memfd_create");
 	return g;
 }
@@ -283,8 +286,8 @@ void *gpu_take(gpu *g, size_t len)
 	void *p = mmap(nullptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return nullptr;
-	for (size_t at = 0; at < len; at += PATTERN_LEN)
-		if (mmap(static_cast<char *>(p) + at, std::min<size_t>(PATTERN_LEN, len - at), PROT_NONE, MAP_PRIVATE | MAP_FIXED, g->pattern, 0) ==
+	for (size_t at = 0; at < len; at += g->pattern_len)
+		if (mmap(static_cast<char *>(p) + at, std::min(g->pattern_len, len - at), PROT_NONE, MAP_PRIVATE | MAP_FIXED, g->pattern, 0) ==
 		    MAP_FAILED)
 			defect("mmap");
 	g->regions.push_back({ static_cast<unsigned char *>(p), len });
