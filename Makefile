@@ -93,7 +93,7 @@ CUDA_CARD := $(wildcard kernels/cuda/card/*.cu)
 CUDA_HOST := $(wildcard kernels/cuda/host/*.cc)
 CUDA_INCLUDES = -iquote kernels/cuda -iquote kernels/cuda/host $(INCLUDES)
 # What the module needs of the library; it exports one symbol and takes none from the program that loads it.
-CUDA_C = $(BUILD)/pic/libcommon/error.o $(BUILD)/pic/libcommon/dtype.o $(BUILD)/pic/kernels/view.o
+CUDA_C = $(addprefix $(BUILD)/pic/,libcommon/error.o libcommon/dtype.o kernels/view.o)
 $(BUILD)/pic/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<

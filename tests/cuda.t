@@ -43,7 +43,7 @@ ok "no module: auto gives cpu's bytes" cmp auto.tms cpu.tms
 mkdir -p lib/onelayer
 cp "$host" lib/onelayer/
 ok "a module in ../lib/onelayer" env -u ONELAYER_CUDA_MODULE alone/layer-run -m "$model" --device cuda -o lib.tms in.tms
-says "a module that isn't there" 2 "the CUDA module can't be loaded: nowhere.so" env ONELAYER_CUDA_MODULE=./nowhere.so \
+says "a module that isn't there" 2 "the CUDA module can't be loaded: ./nowhere.so" env ONELAYER_CUDA_MODULE=./nowhere.so \
 	layer-run -m "$model" --device cuda in.tms
 echo text >text.so
 says "a file that is no module" 2 "the CUDA module can't be loaded: .*text.so" env ONELAYER_CUDA_MODULE=./text.so \
@@ -82,10 +82,17 @@ ok "the profile says what it took" grep -q '"device":"cuda ' auto.json
 
 # -------- too little memory: the number that would do, and that it does
 
-says "--vram too small" 2 "--vram [0-9]+[KMG]? " cuda --vram 1M in.tms
-enough=$(cuda --vram 1M in.tms 2>&1 >vram.tms | sed -n 's/.*--vram \([0-9]*[KMG]*\) .*/\1/p')
+says "--vram too small" 2 "layer-run: .*--vram [0-9]+M" cuda --vram 1M in.tms
+enough=1M
+for try in 1 2 3
+do
+	cuda --vram $enough in.tms >vram.tms 2>vram.said && break
+	enough=$(sed -n 's/.*--vram \([0-9]*M\).*/\1/p' vram.said)
+	is "--vram $enough is told with what it is for" "$(grep -c memory vram.said)" 1
+done
 ok "--vram $enough does" cuda --vram "${enough:-1}" -o vram.tms in.tms
 ok "--vram $enough: the same bytes" cmp vram.tms first.tms
+says "unembed: --vram too small" 2 "unembed: .*--vram [0-9]+M" unembed -m "$model" --device cuda --vram 1M first.tms
 
 # -------- the order of threads, blocks, streams
 
@@ -120,7 +127,7 @@ done
 ok "taps" cuda --tap attn_ctx,mlp_out=own.taps -o base.tms in.tms
 ok "filters that change nothing" cuda --filter 'attn_ctx,mlp_out=cat' -o changed.tms in.tms
 ok "filters that change nothing: the rows" sh -c 'tcat --tsv base.tms >a && tcat --tsv changed.tms | cmp - a'
-ok "patches of the run's own rows" cuda --patch attn_ctx,mlp_out=own.taps -o changed.tms in.tms
+ok "patches of the run's own rows" cuda --patch attn_ctx=own.taps --patch mlp_out=own.taps -o changed.tms in.tms
 ok "patches of the run's own rows: the rows" sh -c 'tcat --tsv base.tms >a && tcat --tsv changed.tms | cmp - a'
 ok "attention unfused" cuda --attention plain --tap attn_probs=probs.taps -o plain.tms in.tms
 ok "a filter at attn_scores" cuda --filter 'attn_scores=cat' --tap attn_probs=changed.taps -o changed.tms in.tms
