@@ -123,6 +123,8 @@ struct ops {
 	/* `len` bytes of the device's memory for `what`, 64-byte aligned (256 on cuda).  NULL and e without.  give takes NULL. */
 	void *(*take)(struct device *d, size_t len, const char *what, struct error *e);
 	void (*give)(struct device *d, void *p);
+	/* Before anything is taken: 0 if len bytes can be, in several pieces; -1 and e, with how much memory for `what` would do. */
+	int (*check_room)(const struct device *d, size_t len, const char *what, struct error *e);
 	/* Bytes that take can still give. */
 	size_t (*spare)(const struct device *d);
 	/* Bytes that a batch's buffers may take (block_len). */
