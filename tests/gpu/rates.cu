@@ -195,6 +195,7 @@ void run_rows(const bench &b)
 	const size_t n = b.z.rows, width = b.z.width, head = width / b.z.heads, all = n * width;
 	const rows x = take_rows(b, n, width), y = take_rows(b, n, width), cos = take_rows(b, n, head / 2), none = {};
 	const rows weight = take_rows(b, 1, width);
+	const operand packed = take_operand(b, n, width);
 	model m = {};
 	m.norm = NORM_RMS;
 	m.norm_eps = 1e-5;
