@@ -40,7 +40,7 @@ static int open_streams(device *d, error *e)
 	for (gpu_stream **s : { &d->compute, &d->in, &d->out, &d->weights })
 		if (!(*s = gpu_stream_open(d->g)))
 			return gpu_failed(d->g, e) ? -1 : error_set(e, "CUDA: no stream");
-	for (gpu_event **v : { &d->came, &d->put })
+	for (gpu_event **v : { &d->came, &d->freed, &d->put })
 		if (!(*v = gpu_event_open(d->g)))
 			return gpu_failed(d->g, e) ? -1 : error_set(e, "CUDA: no event");
 	return 0;
@@ -72,7 +72,7 @@ static void cuda_close(device *d)
 	outlet_close(&d->rows_out);
 	inlet_close(&d->weights_in);
 	inlet_close(&d->rows_in);
-	for (gpu_event *v : { d->came, d->put })
+	for (gpu_event *v : { d->came, d->freed, d->put })
 		gpu_event_close(v);
 	for (gpu_stream *s : { d->compute, d->in, d->out, d->weights })
 		gpu_stream_close(s);
@@ -126,8 +126,11 @@ static void *cuda_take(device *d, size_t len, const char *what, error *e)
 	return p;
 }
 
+/* Work that was asked for may still use it: whoever has it next comes after that, in the stream that computes or by `freed`. */
 static void cuda_give(device *d, void *p)
 {
+	if (p)
+		gpu_record(d->freed, d->compute);
 	arena_give(d->memory, p);
 }
 

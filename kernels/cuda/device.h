@@ -32,6 +32,7 @@ struct device {
 	arena *memory;
 	gpu_stream *compute, *in, *out, *weights;
 	gpu_event *came;        /* rows, on `in` */
+	gpu_event *freed;       /* on `compute`: what it has still to do with memory that was given back */
 	gpu_event *put;         /* what was copied straight from the caller's memory, on `weights` */
 	inlet rows_in, weights_in;
 	outlet rows_out;

@@ -123,6 +123,7 @@ void cuda_weight_put(device *d, weight *w, size_t column, const tensor_view *vie
 		v.n_stride = v.group_stride;
 	}
 	const bool plain = v.dtype == w->dtype && v.k_stride == 1 && v.n_stride == v.k && v.k == stride && v.group >= v.n;
+	gpu_stream_wait(d->weights, d->freed);
 	const char *from = static_cast<const char *>(v.data) + v.first * dtype_size(v.dtype);
 	if (plain)
 		put_bytes(d, static_cast<char *>(w->data) + column * stride * size, from, v.n * stride * size);
@@ -134,6 +135,7 @@ void cuda_weight_put(device *d, weight *w, size_t column, const tensor_view *vie
 void cuda_vector_put(device *d, void *to, const tensor_view *view)
 {
 	const size_t most = d->weights_in.r.slot_len / sizeof(float);
+	gpu_stream_wait(d->weights, d->freed);
 	for (size_t at = 0, n; at < view->n; at += n) {
 		n = std::min(view->n - at, most);
 		const ring_place p = inlet_room(&d->weights_in, n * sizeof(float));
@@ -144,6 +146,7 @@ void cuda_vector_put(device *d, void *to, const tensor_view *view)
 
 void cuda_zero_put(device *d, void *to, size_t len)
 {
+	gpu_stream_wait(d->weights, d->freed);
 	gpu_fill(d->weights, to, len);
 }
 
