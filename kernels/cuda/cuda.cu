@@ -134,6 +134,15 @@ static void cuda_give(device *d, void *p)
 	arena_give(d->memory, p);
 }
 
+static int cuda_check_room(const device *d, size_t len, const char *what, error *e)
+{
+	const size_t left = arena_left(d->memory), all = arena_len(d->memory);
+	if (len <= left)
+		return 0;
+	return error_set(e, "%s: need %zu MiB of the device's memory, of which %zu are left; --vram %zuM would do", what,
+	                 (len >> 20) + 1, left >> 20, ((all - left + len) >> 20) + 1);
+}
+
 /* A quarter: the weights of two layers and long samples' keys are to fit beside a batch. */
 static size_t cuda_batch_room(const device *d)
 {
@@ -319,6 +328,7 @@ extern "C" const struct ops ops_cuda = {
 	.close = cuda_close,
 	.take = cuda_take,
 	.give = cuda_give,
+	.check_room = cuda_check_room,
 	.batch_room = cuda_batch_room,
 	.take_staging = cuda_take_staging,
 	.free_staging = cuda_free_staging,
