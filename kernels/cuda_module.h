@@ -15,7 +15,8 @@ struct cuda_module {
 };
 
 extern const struct ops ops_cuda;               /* the module's own */
-extern const struct cuda_module onelayer_cuda;  /* what it exports */
+/* What it exports; nothing else of it is seen from outside. */
+extern const struct cuda_module onelayer_cuda __attribute__((visibility("default")));
 
 /* Whether there is a module to load at all. */
 bool cuda_module_exists(void);

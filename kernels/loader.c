@@ -68,13 +68,18 @@ static void *loading(void *argument)
 	return NULL;
 }
 
+size_t loader_arenas(const struct sweep *s, size_t hold)
+{
+	size_t n_layers = s->to - s->from;
+	return 2 * hold < n_layers ? 2 * hold : n_layers;
+}
+
 struct loader *loader_open(const struct sweep *s, size_t hold, size_t arena_len, struct error *e)
 {
 	struct loader *l = mem_zero(1, sizeof *l);
-	size_t n_layers = s->to - s->from;
 	l->s = s;
 	l->arena_len = arena_len;
-	l->n_arenas = 2 * hold < n_layers ? 2 * hold : n_layers;
+	l->n_arenas = loader_arenas(s, hold);
 	l->loaded = l->released = s->from;
 	l->arenas = mem_zero(l->n_arenas, sizeof *l->arenas);
 	l->layers = mem_zero(l->n_arenas, sizeof *l->layers);

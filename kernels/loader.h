@@ -9,7 +9,10 @@
 struct sweep;
 struct loader;
 
-/* Takes arenas for 2 hold layers (fewer if there are fewer) and starts to load from s->from on.  NULL and e. */
+/* Arenas that loader_open takes: for 2 hold layers, fewer if there are fewer. */
+size_t loader_arenas(const struct sweep *s, size_t hold);
+
+/* Takes them and starts to load from s->from on.  NULL and e. */
 struct loader *loader_open(const struct sweep *s, size_t hold, size_t arena_len, struct error *e) MUST_CHECK;
 
 /* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the

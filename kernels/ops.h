@@ -123,6 +123,8 @@ struct ops {
 	/* `len` bytes of the device's memory for `what`, 64-byte aligned (256 on cuda).  NULL and e without.  give takes NULL. */
 	void *(*take)(struct device *d, size_t len, const char *what, struct error *e);
 	void (*give)(struct device *d, void *p);
+	/* Before anything is taken: 0 if len bytes can be, in several pieces; -1 and e, with how much memory for `what` would do. */
+	int (*check_room)(const struct device *d, size_t len, const char *what, struct error *e);
 	/* Bytes that a batch's buffers may take (block_len). */
 	size_t (*batch_room)(const struct device *d);
 	/* Host memory that weight_put and vector_put read from fastest; released with free_staging. */

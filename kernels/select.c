@@ -28,6 +28,7 @@ static int open_with(struct backend *b, const struct ops *ops, const struct devi
 	if (!b->device)
 		return -1;
 	b->name = mem_format("%s %s", ops->name, ops->unit(b->device));
+	b->told = mem_string(b->name);
 	return 0;
 }
 
@@ -40,13 +41,16 @@ static int open_cuda(struct backend *b, const struct device_choice *choice, size
 static int open_auto(struct backend *b, const struct device_choice *choice, size_t jobs, struct error *e)
 {
 	struct error why;
-	if (cuda_module_exists()) {
-		if (open_cuda(b, choice, jobs, &why) == 0)
-			return 0;
-		backend_close(b);
-		b->no_cuda = mem_string(why.text);
-	}
-	return open_with(b, &ops_cpu, choice, jobs, e);
+	if (!cuda_module_exists())
+		return open_with(b, &ops_cpu, choice, jobs, e);
+	if (open_cuda(b, choice, jobs, &why) == 0)
+		return 0;
+	backend_close(b);
+	if (open_with(b, &ops_cpu, choice, jobs, e) < 0)
+		return -1;
+	free(b->told);
+	b->told = mem_format("%s (not cuda: %s)", b->name, why.text);
+	return 0;
 }
 
 int backend_open(struct backend *b, const char *device, uint64_t vram, size_t jobs, struct error *e)
@@ -71,6 +75,6 @@ void backend_close(struct backend *b)
 	if (b->workers)
 		workers_close(b->workers);
 	free(b->name);
-	free(b->no_cuda);
+	free(b->told);
 	*b = (struct backend){ 0 };
 }

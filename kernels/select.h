@@ -9,7 +9,7 @@ struct backend {
 	struct workers *workers;
 	struct device *device;
 	char *name;             /* "cpu avx512": for a stream's history */
-	char *no_cuda;          /* why auto didn't take cuda; NULL: it did, or there is no module, or it wasn't asked */
+	char *told;             /* the name, and why auto found a CUDA module and didn't take it: for -v */
 };
 
 /*

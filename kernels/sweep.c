@@ -67,13 +67,24 @@ static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[
 	       block_len(s->ops, s->device, s->m, slots, 0, wanted, s->filters);
 }
 
-/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data.  With filters it depends on the model
- * alone. */
-static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
+/* Whether a device has room for the weights and batches of so many rows.  Long samples' keys and rotary tables come later,
+ * and have a little here. */
+static int check_room(const struct sweep *s, size_t weights, size_t n_rows, const bool wanted[SITE_COUNT], struct error *e)
 {
+	size_t slots = s->filters ? 1 : workers_count(s->workers);
+	size_t len = weights + n_rows * s->m->width * dtype_size(s->ops->work) +
+	             block_len(s->ops, s->device, s->m, slots, n_rows, wanted, s->filters);
+	return s->ops->check_room(s->device, len + len / 32, "the layers' weights and a batch", e);
+}
+
+/* Rows a batch: as many tiles as fit the memory that DESIGN allows, whatever the data, and a device's.  With filters it depends
+ * on the model alone. */
+static size_t sweep_batch_rows(const struct sweep *s, size_t weights, const bool wanted[SITE_COUNT])
+{
+	struct error full;
 	size_t memory = s->ops->batch_room(s->device);
 	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
-	while (tiles > 1 && batch_len(s, tiles * tile, wanted) > memory)
+	while (tiles > 1 && (batch_len(s, tiles * tile, wanted) > memory || check_room(s, weights, tiles * tile, wanted, &full) < 0))
 		tiles--;
 	if (tiles > slots)      /* every thread the same number */
 		tiles -= tiles % slots;
@@ -526,14 +537,17 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	all_sites(s, any);
 	p.end = &p.first;
 	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
-	p.batch_rows = sweep_batch_rows(s, any);
+	size_t arena_len = sweep_arena_len(s), weights = loader_arenas(s, p.hold) * arena_len;
+	p.batch_rows = sweep_batch_rows(s, weights, any);
+	if (check_room(s, weights, p.batch_rows, any, e) < 0)
+		return -1;
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
 	p.x = s->ops->take(s->device, p.batch_rows * s->m->width * dtype_size(s->ops->work), "a batch", e);
 	p.batch.x = (struct rows){ p.x, 0, s->m->width, s->m->width };
 	p.block = p.x ? block_open(s->ops, s->device, s->m, s->workers, p.batch_rows, any, s->filters, e) : NULL;
-	p.loader = p.block ? loader_open(s, p.hold, sweep_arena_len(s), e) : NULL;
+	p.loader = p.block ? loader_open(s, p.hold, arena_len, e) : NULL;
 	int status = p.loader ? 0 : -1;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;

@@ -251,7 +251,7 @@ static int run_layers(struct run *r, struct error *e)
 	r->sweep.from = r->from;
 	r->sweep.to = r->to;
 	r->last_pass = r->sweep.hold >= r->to - r->from;
-	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.name, workers_count(r->backend.workers), r->from, r->to);
+	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
 	int status = sweep_run(&r->sweep, &total, e);
 	progress_close();

@@ -7,6 +7,8 @@
 #ifndef CONTEXT_H
 #define CONTEXT_H
 
+#include <stdint.h>
+
 #include "gpu.h"
 
 struct launch_tables;   /* tables on their way to the device (launch_table) */
@@ -26,6 +28,11 @@ struct launch_context {
  * returns.  What it gives is read by kernels launched before the next call.
  */
 const void *launch_table(launch_context *c, const void *from, size_t len);
+
+static inline bool aligned(const void *p, size_t to)
+{
+	return reinterpret_cast<uintptr_t>(p) % to == 0;
+}
 
 /* Elements between an operand's rows, and between a weight's columns: rows of 32 bytes or more, as tensor units like them. */
 static inline size_t operand_stride(size_t k)

@@ -58,11 +58,6 @@ DEVICE void quad_give(float *p, unsigned i, unsigned n, bool wide, quad q)
 			p[i + j] = q.x[j];
 }
 
-static inline bool aligned(const void *p, size_t to)
-{
-	return reinterpret_cast<uintptr_t>(p) % to == 0;
-}
-
 /* Rows, an operand, or bytes end to end: n rows of `width` elements of a type, and zeros from width to end. */
 struct sheet {
 	char *p;

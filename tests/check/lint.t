@@ -20,10 +20,19 @@ do
 done
 is "every header compiles by itself" "$failed" ""
 
+failed=
+for header in kernels/cuda/*.h kernels/cuda/host/*.h
+do
+	# shellcheck disable=SC2086 # a list
+	echo "#include \"${header##*/}\"" | ${CXX:-g++} -std=gnu++17 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra $includes \
+		-Ikernels/cuda -Ikernels/cuda/host -x c++ - >>"$TMP/said" 2>&1 || failed="$failed $header"
+done
+is "every header of kernels/cuda compiles by itself" "$failed" ""
+
 if command -v shellcheck >/dev/null
 then
 	ok "shellcheck" shellcheck -s sh -x -e SC1091,SC2016,SC2317,SC2034,SC3045 tests/*.sh tests/*.t tests/check/*.t
-	for script in pipelines/*.sh tests/bench/*.sh .ci/run
+	for script in pipelines/*.sh tests/bench/*.sh tests/gpu/*.sh .ci/run
 	do
 		test ! -e "$script" || ok "shellcheck $script" shellcheck -e SC1091,SC2016 "$script"
 	done

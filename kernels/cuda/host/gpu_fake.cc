@@ -35,7 +35,7 @@ struct region {
 };
 
 enum : size_t { PATTERN_MOST = 4 << 20, DEFAULT_MEMORY = 256 << 20, PINNED_ALIGN = 4096 };
-enum { BREAKS_AT = 100, MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
+enum { BREAKS_AT = 20, MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
 
 }
 

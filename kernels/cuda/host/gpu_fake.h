@@ -14,7 +14,7 @@ enum fake_fault { FAKE_FINE, FAKE_NO_DRIVER, FAKE_NO_DEVICE, FAKE_OLD, FAKE_BREA
 
 struct fake_choice {
 	fibres_order order;     /* of a block's threads; its seed is that of the streams too */
-	fake_fault fault;       /* FAKE_BREAKS: fails at the 100th launch */
+	fake_fault fault;       /* FAKE_BREAKS: fails at the 20th launch */
 	size_t memory;          /* bytes of the device */
 };
 
