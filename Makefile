@@ -235,6 +235,18 @@ bench: deps
 run-bench: all $(BENCHES)
 	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
 
+# What can be seen on a card alone; DRY=1 tries the scripts on the host.
+$(CARD)/rates: $(CARD)/tests/gpu/rates.o $(CARD_OBJECTS) $(CUDA_C)
+	$(call say,LINK)$(NVCC) -cudart static -o $@ $^
+$(HOST)/rates: $(HOST)/tests/gpu/rates.o $(HOST_OBJECTS) $(CUDA_C)
+	$(call say,LINK)$(CXX_LINK) -o $@ $^
+test-gpu: deps
+	@+$(SUBMAKE) all $(if $(DRY),unit)
+	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/test.sh
+bench-gpu: deps
+	@+$(SUBMAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
+	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/bench.sh
+
 deps:
 	@tests/deps.sh
 
@@ -266,13 +278,14 @@ help:
 	@echo 'make check      linters, layering, manual pages, and the tests under ASan and UBSan'
 	@echo 'make test-asan  the tests under ASan and UBSan alone'
 	@echo 'make bench      how fast'
+	@echo 'make test-gpu   the tests that need a GPU; make bench-gpu: how fast it is'
 	@echo 'make fuzz       fuzzers with libFuzzer (clang)'
 	@echo 'make deps       Debian and Ubuntu packages that are missing'
 	@echo 'make install    to $(prefix), or prefix=...; DESTDIR=... stages it;  make uninstall'
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all cuda cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench deps install uninstall clean help
+.PHONY: all cuda cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)

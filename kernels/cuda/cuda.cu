@@ -26,7 +26,7 @@ static int take_memory(device *d, size_t wanted, error *e)
 		return error_set(e, "CUDA: %s has %zu MiB of memory free, and %zu are asked for: give less, or end what else runs on it",
 		                 info->name, info->free >> 20, len >> 20);
 	if (len < MEMORY_LEAST)
-		return error_set(e, "CUDA: %s: %zu MiB of memory are too little, the least is %zu", info->name, len >> 20,
+		return error_set(e, "CUDA: %s: %zu MiB of memory are too little: --vram %zuM is the least", info->name, len >> 20,
 		                 static_cast<size_t>(MEMORY_LEAST) >> 20);
 	d->base = gpu_take(d->g, len);
 	if (!d->base)
@@ -136,11 +136,13 @@ static void cuda_give(device *d, void *p)
 
 static int cuda_check_room(const device *d, size_t len, const char *what, error *e)
 {
-	const size_t left = arena_left(d->memory), all = arena_len(d->memory);
+	const size_t left = arena_left(d->memory);
 	if (len <= left)
 		return 0;
-	return error_set(e, "%s: need %zu MiB of the device's memory, of which %zu are left; --vram %zuM would do", what,
-	                 (len >> 20) + 1, left >> 20, ((all - left + len) >> 20) + 1);
+	/* Staging grows with the whole, by less than an eighth. */
+	const size_t enough = arena_len(d->memory) + (len - left) / 7 * 8;
+	return error_set(e, "CUDA: %s: %s need %zu MiB of the device's memory, of which %zu are left: --vram %zuM would do",
+	                 gpu_info_of(d->g)->name, what, (len >> 20) + 1, left >> 20, (enough >> 20) + 1);
 }
 
 /* A quarter: the weights of two layers and long samples' keys are to fit beside a batch. */
