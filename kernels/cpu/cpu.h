@@ -22,10 +22,8 @@
 enum {
 	ROW_TILE = 512,
 	EXPERT_TILE = 64,
-	/* Columns of a task: its sums, and their inputs, stay in the second-level cache. */
-	PANEL = 256,
-	/* Inputs that are added up before they join the sum of a product. */
-	PARTIAL_SUM = 256
+	/* Columns that are read and packed at a time. */
+	PANEL = 256
 };
 
 struct slot {           /* a thread's own */
@@ -37,7 +35,9 @@ struct slot {           /* a thread's own */
 struct device {
 	struct workers *workers;
 	const struct unit *unit;
-	struct matmuls *matmuls; /* NULL: every product is the unit's */
+	/* bf16 weights are multiplied by one of these with bf16 operands; both NULL: by the unit. */
+	const struct multiplier *bf16;
+	struct matmuls *matmuls;
 	struct slot *slots;
 	size_t n_slots;
 	char name[64];
@@ -47,9 +47,17 @@ struct device {
  * (memory.h). */
 void *slot_tile(struct device *d, size_t slot, size_t len);
 
+/* What multiplies operands for weights of a type; NULL: oneDNN does. */
+static inline const struct multiplier *multiplier_of(const struct device *d, enum dtype dtype)
+{
+	if (dtype == DTYPE_BF16 && (d->matmuls || d->bf16))
+		return d->bf16;
+	return &d->unit->product;
+}
+
 static inline bool rounds_operands(const struct device *d, enum dtype dtype)
 {
-	return d->matmuls && dtype == DTYPE_BF16;
+	return dtype == DTYPE_BF16 && (d->matmuls || d->bf16);
 }
 
 /* Elements between rows of an operand.  f32: an odd number of cache lines, so that rows don't meet
@@ -101,6 +109,7 @@ void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
                 const void *sin_table, size_t head_width, size_t p0, struct rows from,
                 struct rows to);
 
+bool cpu_finishes(const struct device *d);
 void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
                  size_t tile);
 void cpu_product_add(struct device *d, const struct operand *a, const struct weight *w,

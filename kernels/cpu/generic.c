@@ -1,6 +1,8 @@
 /* Vectors of four floats as the compiler has them everywhere. */
 #define VL 4
 #define TILE_VECTORS 2
+#define PRODUCT_ROWS 6
+#define PRODUCT_VECTORS 2
 
 #include "unit.h"
 #include "vec.h"

@@ -1,6 +1,8 @@
 /* AVX2 with FMA and F16C: vectors of eight floats, sixteen registers. */
 #define VL 8
 #define TILE_VECTORS 2
+#define PRODUCT_ROWS 4
+#define PRODUCT_VECTORS 3
 
 #include "unit.h"
 #include "vec.h"

@@ -1,6 +1,8 @@
 /* AVX-512 (F, BW, VL, DQ): vectors of sixteen floats, thirty-two registers. */
 #define VL 16
 #define TILE_VECTORS 4
+#define PRODUCT_ROWS 6
+#define PRODUCT_VECTORS 4
 
 #include "unit.h"
 #include "vec.h"
