@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void mem_exhausted(void)
 {
@@ -78,14 +79,20 @@ void mem_grow(void **p, size_t *capacity, size_t need, size_t size)
 	*capacity = n;
 }
 
+/* From here on memory is asked for in the processor's large pages: a product's rows lie far apart. */
+enum { LARGE = 16 << 20, LARGE_PAGE = 2 << 20 };
+
 void *mem_try(size_t size, const char *what, struct error *e)
 {
 	void *p = NULL;
-	size_t rounded = size + (64 - size % 64) % 64;
-	if (rounded < size || posix_memalign(&p, 64, rounded ? rounded : 64) != 0) {
+	size_t alignment = size >= LARGE ? LARGE_PAGE : 64, rounded = size + (64 - size % 64) % 64;
+	if (rounded < size || posix_memalign(&p, alignment, rounded ? rounded : 64) != 0) {
 		error_set(e, "%s: %zu bytes of memory are needed and cannot be had", what, size);
 		return NULL;
 	}
+	/* A request that the kernel may ignore; the last, partial page stays small. */
+	if (size >= LARGE)
+		madvise(p, size / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
 	return p;
 }
 

@@ -108,6 +108,7 @@ const struct ops ops_cpu = {
 	.pack = cpu_pack,
 	.norm = cpu_norm,
 	.product = cpu_product,
+	.finishes = cpu_finishes,
 	.product_add = cpu_product_add,
 	.product_act = cpu_product_act,
 	.activate = cpu_activate,

@@ -78,7 +78,7 @@ static void finish_row(const struct piece *p, size_t r, float *sums, float *up)
 /* -------- our own loops */
 
 /* Floats of a task's sums: with their inputs, they stay in the second-level cache. */
-enum { SUMS = 64 << 10, SUMS_COLUMNS = 256, FEW_ROWS = 64 };
+enum { SUMS = 64 << 10, SUMS_COLUMNS = 256, SPREAD_ROWS = 64 };
 
 /* Rows of `from` of the operand times columns c0..c1-1 of the weight; where column c0's sums are. */
 static float *multiply(const struct piece *p, size_t r0, size_t rows, size_t c0, size_t c1, float *sums, size_t stride)
@@ -130,7 +130,7 @@ static void own_task(void *argument, size_t i, size_t slot)
 /* Few rows: the weight is what has to be read, and all threads read it. */
 static size_t columns_of(const struct job *job, const struct multiplier *m)
 {
-	return job->a->n <= FEW_ROWS ? 4 * m->panel : SUMS_COLUMNS / m->panel * m->panel;
+	return job->a->n <= SPREAD_ROWS ? 4 * m->panel : SUMS_COLUMNS / m->panel * m->panel;
 }
 
 /* -------- oneDNN */

@@ -71,6 +71,14 @@ INLINE vf v_scale(vf x, vf n)
 	return x * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
 }
 
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	vh h;
+
+	memcpy(&h, p, sizeof h);
+	return (vf)(__builtin_convertvector(h, vi) << 16);
+}
+
 INLINE vf v_from_f16(const uint16_t *p)
 {
 	vf v;

@@ -60,7 +60,7 @@ enum {
 	ATTEND_SCRATCH_LEN = 4 << 20
 };
 
-/* Inputs that are added up before they join the sum of a product. */
+/* Inputs, about, that are added up before they join the sum of a product; see partial_sum in vec_multiply.h. */
 enum { PARTIAL_SUM = 256 };
 
 /*

@@ -1,12 +1,12 @@
 /*
  * Products: sums of a tile of rows x vectors stay in registers while k goes by, PRODUCT_ROWS x PRODUCT_VECTORS at most.
- * Each sum is one chain of v_fma over PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
+ * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
- * For many rows a panel's PARTIAL_SUM inputs are widened once, lie in the first-level cache, and all rows pass by.  For few rows the weight is
+ * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.  For few rows the weight is
  * what takes the time: it is read once, from end to end, and widened in registers.
  */
-enum { PRODUCT_PANEL = PRODUCT_VECTORS * VL, K_UNROLL = 4, FEW_PANELS = 2, FEW_PANEL_ROWS = 2 };
+enum { PRODUCT_PANEL = PRODUCT_VECTORS * VL, K_UNROLL = 4, FEW_ROWS = 4 * PRODUCT_ROWS, FEW_PANELS = 2, FEW_PANEL_ROWS = 2 };
 
 /* (rows, panels of vectors) of c, set or added to; b: panels of (k, PRODUCT_PANEL), panel_stride numbers apart. */
 typedef void product_tile(const float *a, size_t a_stride, const void *b, size_t panel_stride, float *c, size_t c_stride,
@@ -15,7 +15,7 @@ typedef void product_tile(const float *a, size_t a_stride, const void *b, size_t
 INLINE vf take_held(const void *b, size_t i, enum dtype held)
 {
 	if (held == DTYPE_BF16)
-		return take_bf16((const uint16_t *)b + i);
+		return v_from_bf16((const uint16_t *)b + i);
 	if (held == DTYPE_F16)
 		return v_from_f16((const uint16_t *)b + i);
 	return v_load((const float *)b + i);
@@ -198,49 +198,51 @@ static const float *strip_floats(const struct multiply *m, const struct strip *s
 	return (const float *)m->scratch + s->first * VL;
 }
 
-static size_t partial(const struct multiply *m, size_t k0)
+/* Inputs of a partial sum: K in equal parts, the number of which is K / PARTIAL_SUM to the nearest. */
+static size_t partial_sum(size_t k)
 {
-	return m->k - k0 < PARTIAL_SUM ? m->k - k0 : PARTIAL_SUM;
+	const size_t parts = k < PARTIAL_SUM ? 1 : (k + PARTIAL_SUM / 2) / PARTIAL_SUM, n = (k + parts - 1) / parts;
+	return (n + K_UNROLL - 1) / K_UNROLL * K_UNROLL;
 }
 
-static void multiply_few(const struct multiply *m)
-{
-	const enum held held = held_as(m->held);
-	struct strip s;
-	for (size_t at = 0; at < m->n; at += strip_width(&s)) {
-		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
-		product_tile *tile = s.panels == FEW_PANELS ? panels_tiles[held][m->rows - 1]
-		                                            : product_tiles[held][m->rows - 1][s.vectors - 1];
-		for (size_t k0 = 0; k0 < m->k; k0 += PARTIAL_SUM) {
-			const char *b = s.b + (k0 * PRODUCT_PANEL + s.first * VL) * dtype_size(m->held);
-			tile((const float *)m->a + k0, m->a_stride, b, m->k * PRODUCT_PANEL, s.c, m->c_stride, partial(m, k0),
-			     k0 != 0);
-		}
-	}
-}
-
-/* Rows are shared out evenly: a tile of one would take as long as a full one. */
-static void multiply_rows(const struct multiply *m, const struct strip *s, const float *b, size_t k0)
+/* Inputs k0..k0+k-1 of the strip for all rows, which are shared out evenly: a tile of one would take as long as a full one. */
+static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, size_t k0, size_t k)
 {
 	const size_t n = (m->rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
 	for (size_t i = 0; i < n; i++) {
 		const size_t r = m->rows * i / n, rows = m->rows * (i + 1) / n - r;
-		product_tiles[HELD_F32][rows - 1][s->vectors - 1]((const float *)m->a + r * m->a_stride + k0, m->a_stride, b, 0,
-		                                                  s->c + r * m->c_stride, m->c_stride, partial(m, k0), k0 != 0);
+		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];
+		tile((const float *)m->a + r * m->a_stride + k0, m->a_stride, b, m->k * PRODUCT_PANEL, s->c + r * m->c_stride,
+		     m->c_stride, k, k0 != 0);
+	}
+}
+
+static void multiply_few(const struct multiply *m)
+{
+	const size_t step = partial_sum(m->k);
+	struct strip s;
+	for (size_t at = 0; at < m->n; at += strip_width(&s)) {
+		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
+		for (size_t k0 = 0; k0 < m->k; k0 += step) {
+			const char *b = s.b + (k0 * PRODUCT_PANEL + s.first * VL) * dtype_size(m->held);
+			multiply_rows(m, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step);
+		}
 	}
 }
 
 static void multiply(const struct multiply *m)
 {
-	if (m->rows <= PRODUCT_ROWS) {
+	const size_t step = partial_sum(m->k);
+	if (m->rows <= FEW_ROWS) {
 		multiply_few(m);
 		return;
 	}
-	for (size_t k0 = 0; k0 < m->k; k0 += PARTIAL_SUM) {
+	for (size_t k0 = 0; k0 < m->k; k0 += step) {
+		const size_t k = m->k - k0 < step ? m->k - k0 : step;
 		struct strip s;
 		for (size_t at = 0; at < m->n; at += strip_width(&s)) {
 			s = strip_at(m, at, 1);
-			multiply_rows(m, &s, strip_floats(m, &s, k0, partial(m, k0)), k0);
+			multiply_rows(m, &s, HELD_F32, strip_floats(m, &s, k0, k), k0, k);
 		}
 	}
 }

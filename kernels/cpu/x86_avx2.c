@@ -50,6 +50,11 @@ INLINE void v_store_n(float *p, vf v, size_t n)
 	_mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
 }
 
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+}
+
 INLINE vf v_from_f16(const uint16_t *p)
 {
 	return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));

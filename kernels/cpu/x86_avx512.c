@@ -48,6 +48,11 @@ INLINE void v_store_n(float *p, vf v, size_t n)
 	_mm512_mask_storeu_ps(p, first_lanes(n), (__m512)v);
 }
 
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+}
+
 INLINE vf v_from_f16(const uint16_t *p)
 {
 	return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
