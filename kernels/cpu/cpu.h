@@ -1,16 +1,12 @@
 /*
- * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16,
- * f32).
+ * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16, f32).
  *
- * Products come in two kinds.  With `matmuls`, on processors that multiply bf16 faster than f32
- * (AMX; AVX512-BF16 of AMD), bf16 weights are multiplied with operands rounded to bf16, by oneDNN,
- * a tile of rows and a panel of columns a call.  All other weights are widened, a few kilobytes at
- * a time, and multiplied with f32 operands by the unit's own loop (vec_product.h), which packs
- * better than oneDNN's because a layer is packed once.
+ * Products come in two kinds.  On processors that multiply bf16 faster than f32, bf16 weights are multiplied with operands
+ * rounded to bf16: in tiles where there is AMX (vec_amx.h), by oneDNN on AVX512-BF16 of AMD.  All other weights are
+ * multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them on the way.
  *
- * Layouts.  f32 operand: row r at r * operand_stride floats.  bf16 operand: (n, k).  Weight for
- * oneDNN: (n, k).  Weight for the unit: panels of unit->panel columns, each (k, panel), the last
- * filled up with zeros.
+ * Layouts.  Operand: row r at r * operand_stride elements.  Weight: panels of multiplier->panel columns, each
+ * (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
  */
 #ifndef CPU_H
 #define CPU_H
@@ -60,11 +56,13 @@ static inline bool rounds_operands(const struct device *d, enum dtype dtype)
 	return dtype == DTYPE_BF16 && (d->matmuls || d->bf16);
 }
 
-/* Elements between rows of an operand.  f32: an odd number of cache lines, so that rows don't meet
- * in one set. */
+/* Elements between rows of an operand: an odd number of cache lines, so that rows don't meet in one set; dense for
+ * oneDNN. */
 static inline size_t operand_stride(const struct device *d, size_t k, enum dtype dtype)
 {
-	return rounds_operands(d, dtype) ? k : (((k + 15) / 16) | 1) * 16;
+	const size_t line = rounds_operands(d, dtype) ? 32 : 16;
+
+	return rounds_operands(d, dtype) && d->matmuls ? k : ((k + line - 1) / line | 1) * line;
 }
 
 static inline float *rows_at(struct rows rows, size_t r)

@@ -73,7 +73,7 @@ struct multiply {
 	const void *b;          /* the weight's panels, from column 0 on */
 	enum dtype held;        /* of b: f32, bf16 or f16 */
 	size_t first, n;        /* first: a multiple of lanes */
-	float *c;
+	float *c;               /* with room for rows and n rounded up to 16 */
 	size_t c_stride;
 	void *scratch;          /* MULTIPLY_SCRATCH_LEN bytes, 64-byte aligned */
 };
@@ -117,6 +117,9 @@ struct unit {
 };
 
 extern const struct unit unit_generic;
+
+/* Of bf16 operands and weights: the processor's tiles, and the same in plain C. */
+extern const struct multiplier multiply_amx, multiply_amx_plain;
 #if defined __x86_64__
 extern const struct unit unit_avx2, unit_avx512;
 
@@ -125,16 +128,24 @@ struct x86_features {
 	bool avx512;      /* F, BW, VL, DQ */
 	bool bf16;        /* AVX512-BF16 */
 	bool bf16_faster; /* its products, or AMX's, are faster than f32 ones */
+	bool amx;         /* tiles of bf16, which the system lets this process use */
 };
 struct x86_features x86_features(void);
 #endif
 
+/* What multiplies bf16 weights with bf16 operands; NULL and no oneDNN: the unit, with f32 operands. */
+struct bf16_products {
+	const struct multiplier *own;
+	bool onednn;
+	const char *name;       /* "amx"; NULL unless own */
+};
+
 /*
- * The unit to use: the best that this processor has, or the one that the environment's
- * ONELAYER_UNIT names (generic, avx2, avx512, avx512_bf16; for tests).  *bf16: bf16 weights are
- * multiplied by oneDNN with bf16 operands.  NULL and e for a name that this processor has not.
+ * The unit to use: the best that this processor has, or the one that the environment's ONELAYER_UNIT names, for tests:
+ * generic, avx2, avx512, avx512_bf16 (with oneDNN), amx, amx_plain (the kernel of amx without its instructions,
+ * everywhere).  NULL and e for a name that this processor has not.
  */
-const struct unit *unit_choose(bool *bf16, struct error *e) MUST_CHECK;
+const struct unit *unit_choose(struct bf16_products *bf16, struct error *e) MUST_CHECK;
 
 /* Query rows (queries times heads) of one attend_block at most, for a head width. */
 size_t attend_rows(size_t width);
