@@ -64,8 +64,10 @@ static void plain_multiply(struct plain_tile *c, const struct plain_tile *a, con
 	}
 }
 
-#define TILES struct plain_tile tiles[8]
-#define TILES_END
+static _Thread_local struct plain_tile tiles[8];
+
+#define tiles_begin() (void)0
+#define tiles_end() (void)0
 #define tile_zero(t) memset(&tiles[t], 0, sizeof tiles[t])
 #define tile_load(t, p, stride) plain_load(&tiles[t], p, stride)
 #define tile_store(t, p, stride) plain_store(&tiles[t], p, stride)

@@ -2,7 +2,7 @@
  * Products of bf16 operands in matrix tiles of 16 rows of 64 bytes, of which a thread has eight: 32 x 32 sums at a time in
  * four of them.  The file that includes this defines
  *
- *   TILES                  declares what holds the tiles, and makes them 16 x 64 bytes each;  TILES_END
+ *   tiles_begin()          makes the calling thread's tiles 16 x 64 bytes each;  tiles_end()
  *   tile_zero(t)  tile_load(t, p, stride)  tile_store(t, p, stride)     stride in bytes between rows
  *   tile_multiply(c, a, b) c (16, 16) f32 += a (16, 16 pairs) b (16 pairs, 16)
  *   AMX_MULTIPLIER         the name of the multiplier that comes out
@@ -32,7 +32,6 @@ static inline __attribute__((always_inline)) void tile_block(const struct tile_b
 	const size_t c_len = p->c_stride * sizeof(float), b_len = PANEL * 2 * sizeof(uint16_t);
 	float *c = p->c, *below = c + TILE * p->c_stride;
 	const uint16_t *a = p->a, *a_below = a + TILE * K_BLOCK, *b = p->b;
-	TILES;
 
 	tile_zero(0);
 	tile_zero(1);
@@ -72,7 +71,6 @@ static inline __attribute__((always_inline)) void tile_block(const struct tile_b
 		tile_store(2, below, c_len);
 	if (down == 2 && across == 2)
 		tile_store(3, below + TILE, c_len);
-	TILES_END;
 }
 
 /* Inputs k0..k0+K_BLOCK-1 of the operand in tile order: (rows / TILE, K_BLOCK / TILE_K, TILE, TILE_K), zeros where there are
@@ -127,6 +125,7 @@ static void tile_columns(const struct multiply *m, size_t k0, size_t n, size_t a
 
 static void tile_multiply_all(const struct multiply *m)
 {
+	tiles_begin();
 	for (size_t k0 = 0; k0 < m->k; k0 += K_BLOCK) {
 		const size_t left = (m->k - k0 + TILE_K - 1) / TILE_K, n = left < K_BLOCK / TILE_K ? left : K_BLOCK / TILE_K;
 		size_t across;
@@ -137,6 +136,7 @@ static void tile_multiply_all(const struct multiply *m)
 			tile_columns(m, k0, n, at, across);
 		}
 	}
+	tiles_end();
 }
 
 const struct multiplier AMX_MULTIPLIER = { TILE, PANEL, 2, TILE_K, tile_multiply_all };
