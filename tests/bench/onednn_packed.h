@@ -1,4 +1,4 @@
-/* The library's f32 product at its best: weights in the layout that it asks for, all threads in one call. */
+/* The library's product at its best: weights in the layout that it asks for, all threads in one call. */
 #ifndef ONEDNN_PACKED_H
 #define ONEDNN_PACKED_H
 
@@ -26,21 +26,21 @@ struct peer {
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t peer_desc;
 #define DESC(d) (d)
-static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_format_tag_t tag)
+static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
 {
 	const dnnl_dims_t dims = { rows, columns };
 	peer_desc d;
-	PEER(dnnl_memory_desc_create_with_tag(&d, 2, dims, dnnl_f32, tag));
+	PEER(dnnl_memory_desc_create_with_tag(&d, 2, dims, type, tag));
 	return d;
 }
 #else
 typedef dnnl_memory_desc_t peer_desc;
 #define DESC(d) (&(d))
-static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_format_tag_t tag)
+static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
 {
 	const dnnl_dims_t dims = { rows, columns };
 	peer_desc d;
-	PEER(dnnl_memory_desc_init_by_tag(&d, 2, dims, dnnl_f32, tag));
+	PEER(dnnl_memory_desc_init_by_tag(&d, 2, dims, type, tag));
 	return d;
 }
 #endif
@@ -62,13 +62,14 @@ static void peer_run(const struct peer *p)
 	PEER(dnnl_stream_wait(p->stream));
 }
 
-/* c (rows, n) = a (rows, k) b^T with b (n, k), which is copied into the library's layout. */
-static struct peer peer_open(size_t threads, size_t rows, size_t n, size_t k, float *a, float *b, float *c)
+/* c (rows, n) f32 = a (rows, k) b^T with b (n, k), which is copied into the library's layout.  primitive: NULL where it has
+ * none of that type for this processor. */
+static struct peer peer_open(size_t threads, dnnl_data_type_t type, size_t rows, size_t n, size_t k, void *a, void *b, float *c)
 {
 	const dnnl_dim_t m = (dnnl_dim_t)rows, columns = (dnnl_dim_t)n, inner = (dnnl_dim_t)k;
 	struct peer p = { 0 };
-	peer_desc da = peer_describe(m, inner, dnnl_ab), db = peer_describe(inner, columns, dnnl_format_tag_any),
-		  dc = peer_describe(m, columns, dnnl_ab), stored = peer_describe(inner, columns, dnnl_ba);
+	peer_desc da = peer_describe(m, inner, type, dnnl_ab), db = peer_describe(inner, columns, type, dnnl_format_tag_any),
+		  dc = peer_describe(m, columns, dnnl_f32, dnnl_ab), stored = peer_describe(inner, columns, type, dnnl_ba);
 	dnnl_primitive_desc_t pd, copy;
 	dnnl_primitive_t reorder;
 	dnnl_memory_t from;
@@ -77,12 +78,14 @@ static struct peer peer_open(size_t threads, size_t rows, size_t n, size_t k, fl
 	PEER(dnnl_engine_create(&p.engine, dnnl_cpu, 0));
 	PEER(dnnl_stream_create(&p.stream, p.engine, dnnl_stream_default_flags));
 #if DNNL_VERSION_MAJOR >= 3
-	PEER(dnnl_matmul_primitive_desc_create(&pd, p.engine, da, db, NULL, dc, NULL));
+	if (dnnl_matmul_primitive_desc_create(&pd, p.engine, da, db, NULL, dc, NULL) != dnnl_success)
+		return p;
 	const const_dnnl_memory_desc_t wanted = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
 #else
 	dnnl_matmul_desc_t matmul;
 	PEER(dnnl_matmul_desc_init(&matmul, &da, &db, NULL, &dc));
-	PEER(dnnl_primitive_desc_create(&pd, &matmul, NULL, p.engine, NULL));
+	if (dnnl_primitive_desc_create(&pd, &matmul, NULL, p.engine, NULL) != dnnl_success)
+		return p;
 	const dnnl_memory_desc_t *wanted = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
 #endif
 	PEER(dnnl_primitive_create(&p.primitive, pd));
@@ -104,10 +107,12 @@ static struct peer peer_open(size_t threads, size_t rows, size_t n, size_t k, fl
 
 static void peer_close(struct peer *p)
 {
-	dnnl_memory_destroy(p->a);
-	dnnl_memory_destroy(p->b);
-	dnnl_memory_destroy(p->c);
-	dnnl_primitive_destroy(p->primitive);
+	if (p->primitive) {
+		dnnl_memory_destroy(p->a);
+		dnnl_memory_destroy(p->b);
+		dnnl_memory_destroy(p->c);
+		dnnl_primitive_destroy(p->primitive);
+	}
 	dnnl_stream_destroy(p->stream);
 	dnnl_engine_destroy(p->engine);
 }

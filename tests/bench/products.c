@@ -1,12 +1,14 @@
 /*
- * The rate of the cpu back end's products beside the machine's limits and oneDNN, on all threads.  products [-j THREADS]
- * prints tab separated lines; lines with # tell the limits.
+ * The rate of the cpu back end's products beside the machine's limits and oneDNN, on all threads; tab separated, and
+ * lines with # tell the limits.
+ *
+ *	products [-l] [-j THREADS]	-l: the layer alone
  *
  *   rows n k       the shape, or `layer`: the products of one block of a 1 B parameter model, ours with their epilogues
- *                  (bias, add into the stream, activation times up as an operand), oneDNN's without
+ *                  (the add into the stream, activation times up as an operand), oneDNN's without
  *   f32 bf16       GF/s of ours, with f32 weights and with bf16 weights, which are widened where no unit multiplies them
- *   onednn         GF/s of oneDNN in f32, its weights packed as it likes them
- *   of_peak ...    shares of the vector unit's peak, and of oneDNN
+ *   onednn ...     GF/s of oneDNN with f32 and with bf16 matrices (0: not on this processor), weights packed as it likes
+ *   of_peak ...    shares of the vector unit's peak, and of oneDNN: the faster of its two for bf16
  *   f32_bytes ...  GB/s: weights, operand and results once each
  *   per_byte ...   floating-point operations a byte, for the roofline (roofline.gp)
  *
@@ -14,6 +16,7 @@
  */
 #include "ops.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,7 +26,7 @@
 #include "memory.h"
 #include "onednn_packed.h"
 
-enum { TILE = 512, ROUNDS = 5, SIDES = 3 };
+enum { TILE = 512, ROUNDS = 5, SIDES = 4 };
 
 struct bench {
 	struct workers *workers;
@@ -31,13 +34,14 @@ struct bench {
 	double peak;
 };
 
-/* One product with f32 weights, bf16 weights and by oneDNN. */
+/* One product, with f32 and with bf16 weights each: ours, and oneDNN's. */
 struct product {
 	size_t rows, n, k;
 	float *a, *b, *c; /* (rows, k), (n, k), (rows, n) */
 	struct weight w[2];
 	struct operand x[2];
-	struct peer peer;
+	void *half;       /* a as bf16 */
+	struct peer peer[2];
 };
 
 static void *memory(size_t len)
@@ -62,7 +66,7 @@ static void fill(float *to, size_t n)
 
 static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16 };
 
-static void open_ours(const struct bench *b, struct product *p, int side)
+static void open_side(const struct bench *b, struct product *p, int side)
 {
 	const enum dtype dtype = types[side];
 	void *stored = memory(p->n * p->k * dtype_size(dtype));
@@ -73,6 +77,8 @@ static void open_ours(const struct bench *b, struct product *p, int side)
 	*w = (struct weight){ p->n, p->k, ops_cpu.operand_type(b->d, dtype), NULL, NULL };
 	w->data = memory(ops_cpu.weight_len(b->d, p->n, p->k, w->dtype));
 	ops_cpu.weight_put(b->d, w, 0, &view);
+	p->peer[side] = peer_open(workers_count(b->workers), side ? dnnl_bf16 : dnnl_f32, p->rows, p->n, p->k,
+	                          side ? p->half : p->a, stored, p->c);
 	free(stored);
 	p->x[side] = (struct operand){ memory(ops_cpu.operand_len(b->d, p->rows, p->k, w->dtype)), p->rows, p->k, w->dtype };
 	ops_cpu.pack(b->d, p->x[side], (struct rows){ p->a, p->rows, p->k, p->k });
@@ -88,9 +94,10 @@ static struct product product_open(const struct bench *b, size_t rows, size_t n,
 	fill(p.a, rows * k);
 	fill(p.b, n * k);
 	memset(p.c, 0, rows * n * sizeof *p.c);
+	p.half = memory(rows * k * sizeof(uint16_t));
+	dtype_convert(p.half, DTYPE_BF16, p.a, DTYPE_F32, rows * k);
 	for (int side = 0; side < 2; side++)
-		open_ours(b, &p, side);
-	p.peer = peer_open(workers_count(b->workers), rows, n, k, p.a, p.b, p.c);
+		open_side(b, &p, side);
 	free(p.b);
 	return p;
 }
@@ -100,8 +107,9 @@ static void product_close(struct product *p)
 	for (int side = 0; side < 2; side++) {
 		free(p->w[side].data);
 		free(p->x[side].p);
+		peer_close(&p->peer[side]);
 	}
-	peer_close(&p->peer);
+	free(p->half);
 	free(p->a);
 	free(p->c);
 }
@@ -151,7 +159,7 @@ static void layer_tile(void *argument, size_t i, size_t slot)
 	ops_cpu.product_add((struct device *)d, &act, &down->w[s], scratch, x, TILE);
 }
 
-/* Once; side 2 is oneDNN. */
+/* Once; sides from 2 on are oneDNN's. */
 static void run(const struct bench *b, struct product *p, size_t n, int side)
 {
 	struct tiles t = { b, p, side, p->rows };
@@ -160,7 +168,7 @@ static void run(const struct bench *b, struct product *p, size_t n, int side)
 		workers_run(b->workers, (p->rows + TILE - 1) / TILE, n > 1 ? layer_tile : product_tile, &t);
 	else
 		for (size_t i = 0; i < n; i++)
-			peer_run(&p[i].peer);
+			peer_run(&p[i].peer[side - 2]);
 }
 
 /* Seconds of one run; repeated until it can be measured. */
@@ -169,6 +177,8 @@ static double seconds(const struct bench *b, struct product *p, size_t n, int si
 	double start, time;
 	size_t count = 0;
 
+	if (side >= 2 && !p->peer[side - 2].primitive)
+		return INFINITY;
 	peer_threads(workers_count(b->workers));
 	run(b, p, n, side);
 	start = clock_seconds();
@@ -178,7 +188,7 @@ static double seconds(const struct bench *b, struct product *p, size_t n, int si
 		time = clock_seconds() - start;
 	} while (time < 0.01);
 	/* OpenMP's threads spin for a while before they sleep. */
-	if (side == 2)
+	if (side >= 2)
 		usleep(20000);
 	return time / (double)count;
 }
@@ -192,11 +202,13 @@ static int by_size(const void *a, const void *b)
 
 static void print_line(const struct bench *b, const char *name, const double time[SIDES], double flops, const double bytes[2])
 {
-	const double f32 = 1e-9 * flops / time[0], bf16 = 1e-9 * flops / time[1], peer = 1e-9 * flops / time[2];
+	double rate[SIDES];
 
-	printf("%s\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\n", name, f32, bf16, peer,
-	       f32 / b->peak, bf16 / b->peak, f32 / peer, bf16 / peer, 1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1],
-	       flops / bytes[0], flops / bytes[1]);
+	for (int side = 0; side < SIDES; side++)
+		rate[side] = 1e-9 * flops / time[side];
+	printf("%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\n", name, rate[0], rate[1],
+	       rate[2], rate[3], rate[0] / b->peak, rate[1] / b->peak, rate[0] / rate[2], rate[1] / fmax(rate[2], rate[3]),
+	       1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1], flops / bytes[0], flops / bytes[1]);
 	fflush(stdout);
 }
 
@@ -324,18 +336,37 @@ static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t
 	free(y);
 }
 
-int main(int argc, char **argv)
+static void measure_shapes(const struct bench *b)
 {
 	static const size_t shapes[][2] = { { 8192, 2048 }, { 2048, 8192 }, { 2048, 2048 }, { 512, 2048 } };
 	static const size_t few[] = { 1, 2, 7, 16, 64 }, others[][3] = { { 512, 8192, 4096 }, { 1023, 1111, 777 },
 		                                                         { 13, 1031, 2051 }, { 1, 333, 1029 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		measure_product(b, 1024, shapes[i][0], shapes[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		for (size_t j = 0; j < ARRAY_LEN(few); j++)
+			measure_product(b, few[j], shapes[i][0], shapes[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		measure_product(b, others[i][0], others[i][1], others[i][2]);
+	attention_rate(b, 512, 32, 8, 64);
+	attention_rate(b, 4096, 32, 8, 64);
+	attention_rate(b, 4096, 16, 16, 128);
+}
+
+int main(int argc, char **argv)
+{
 	struct bench b = { 0 };
 	struct error e;
 	size_t threads = 0;
 
-	for (int c; (c = getopt(argc, argv, "j:")) != -1;)
+	bool layer = false;
+
+	for (int c; (c = getopt(argc, argv, "lj:")) != -1;)
 		if (c == 'j')
 			threads = strtoul(optarg, NULL, 10);
+		else
+			layer = true;
 	b.workers = workers_open(threads, &e);
 	b.d = b.workers ? ops_cpu.open(b.workers, &(struct device_choice){ .index = -1 }, &e) : NULL;
 	if (!b.d) {
@@ -344,19 +375,11 @@ int main(int argc, char **argv)
 	}
 	measure_limits(&b);
 	measure_packing(&b);
-	printf("rows\tn\tk\tf32\tbf16\tonednn\tf32_of_peak\tbf16_of_peak\tf32_of_onednn\tbf16_of_onednn\t"
+	printf("rows\tn\tk\tf32\tbf16\tonednn_f32\tonednn_bf16\tf32_of_peak\tbf16_of_peak\tf32_of_onednn\tbf16_of_onednn\t"
 	       "f32_bytes\tbf16_bytes\tf32_per_byte\tbf16_per_byte\n");
 	measure_layer(&b, 1024);
-	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-		measure_product(&b, 1024, shapes[i][0], shapes[i][1]);
-	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-		for (size_t j = 0; j < ARRAY_LEN(few); j++)
-			measure_product(&b, few[j], shapes[i][0], shapes[i][1]);
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		measure_product(&b, others[i][0], others[i][1], others[i][2]);
-	attention_rate(&b, 512, 32, 8, 64);
-	attention_rate(&b, 4096, 32, 8, 64);
-	attention_rate(&b, 4096, 16, 16, 128);
+	if (!layer)
+		measure_shapes(&b);
 	ops_cpu.close(b.d);
 	workers_close(b.workers);
 	return 0;
