@@ -50,6 +50,7 @@ FLAGS_x86_avx512 = $(AVX512)
 FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.
+FLAGS_cpu_weights = -O3
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_components = -O3

@@ -7,9 +7,9 @@
  *   tile_multiply(c, a, b) c (16, 16) f32 += a (16, 16 pairs) b (16 pairs, 16)
  *   AMX_MULTIPLIER         the name of the multiplier that comes out
  *
- * A sum runs over all of K in one chain of tile_multiply, 32 inputs each; between blocks of K_BLOCK it rests in c.  (Operands of 8
- * bits of precision leave nothing that parting it would save.)  The weight's panel is (K / 2, PANEL, 2); a tile of
- * it has the rows of one half of PANEL.
+ * A sum runs over all of K in one chain of tile_multiply, 32 inputs each; between blocks of K_BLOCK it rests in c.
+ * (Operands of 8 bits leave nothing that parting it would save.)  The weight's panel is (K / 2, PANEL, 2); a tile has one
+ * half of PANEL.
  */
 #include <string.h>
 

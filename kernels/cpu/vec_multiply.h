@@ -3,8 +3,8 @@
  * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
- * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.  For few rows the weight is
- * what takes the time: it is read once, from end to end, and widened in registers.
+ * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
+ * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
  */
 enum { PRODUCT_PANEL = PRODUCT_VECTORS * VL, K_UNROLL = 4, FEW_ROWS = 4 * PRODUCT_ROWS, FEW_PANELS = 2, FEW_PANEL_ROWS = 2 };
 

@@ -271,8 +271,8 @@ static void measure_limits(struct bench *b)
 	qsort(flops, ROUNDS, sizeof *flops, by_size);
 	qsort(bytes, ROUNDS, sizeof *bytes, by_size);
 	b->peak = flops[ROUNDS - 1];
-	printf("# unit %s, %zu threads; vector peak %.1f GF/s (median %.1f), reads %.1f GB/s\n", ops_cpu.unit(b->d),
-	       workers_count(b->workers), b->peak, flops[ROUNDS / 2], bytes[ROUNDS / 2]);
+	printf("# unit %s, %zu threads; vector peak %.1f GF/s (median %.1f), reads %.1f GB/s (median %.1f)\n", ops_cpu.unit(b->d),
+	       workers_count(b->workers), b->peak, flops[ROUNDS / 2], bytes[ROUNDS - 1], bytes[ROUNDS / 2]);
 	printf("# packing of %zu bytes of bf16: ", len / 4);
 	free(p);
 }

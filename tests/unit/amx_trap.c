@@ -1,7 +1,7 @@
 /*
  * The machine code of x86_amx.c on processors without AMX: its instructions trap here and are carried out on the registers
- * of the interrupted thread, as Intel's manual (volume 2, TDPBF16PS and others) has them.  Results are compared with those of the plain twin,
- * bit for bit.  Where the processor has tiles, they are used.
+ * of the interrupted thread, as Intel's manual (volume 2, TDPBF16PS and others) has them.  Results are compared with those
+ * of the plain twin, bit for bit.  Where the processor has tiles, they are used.
  */
 #include <math.h>
 #include <stdint.h>
