@@ -50,8 +50,10 @@ LIBS = $(PACKAGE_LIBS) -ldnnl -ldl -lm
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 FLAGS_x86_avx2 = -mavx2 -mfma -mf16c
 FLAGS_x86_avx512 = $(AVX512)
+FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.
+FLAGS_cpu_weights = -O3
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_compare_sums = -O3 -fno-trapping-math

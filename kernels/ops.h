@@ -87,7 +87,7 @@ struct routing {                /* of n rows */
 struct gate {
 	enum activation act;
 	bool gated;             /* the weight's columns are gate, then up: act(gate) * up; else act(up) */
-	struct rows scratch;    /* (n, w->n), for back ends that finish in a second pass */
+	struct rows scratch;    /* (n, w->n), for back ends that finish in a second pass (see finishes) */
 };
 
 /* The columns of gate (none: p NULL) and of up in gate->scratch; size: of an element of the working type. */
@@ -189,6 +189,10 @@ struct ops {
 	 */
 	void (*product)(struct device *d, const struct operand *a, const struct weight *w, struct rows out, size_t tile);
 
+	/* Whether product_add and product_act finish while results are in cache: their scratch rows may then have p NULL.
+	 * NULL: never. */
+	bool (*finishes)(const struct device *d);
+
 	/* product, then into += it.  scratch (n, w->n): for back ends that finish in a second pass. */
 	void (*product_add)(struct device *d, const struct operand *a, const struct weight *w, struct rows scratch,
 	                    struct rows into, size_t tile);
@@ -246,6 +250,11 @@ struct ops {
 	void (*scatter)(struct device *d, struct rows into, struct rows from, const uint32_t *list, const void *factor,
 	                size_t n);
 };
+
+static inline bool ops_finish(const struct ops *ops, const struct device *d)
+{
+	return ops->finishes && ops->finishes(d);
+}
 
 extern const struct ops ops_ref, ops_cpu;
 

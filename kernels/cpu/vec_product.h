@@ -1,5 +1,5 @@
 /*
- * The inner product loop: a tile of ROWS x VECTORS running sums stays in registers while k goes by.
+ * The inner loop of attention: a tile of ROWS x VECTORS running sums stays in registers while k goes by.
  * Which rows share a tile changes nothing in what is computed for each.
  */
 enum { TILE_ROWS = 6, PREFETCH = 16 };
@@ -86,14 +86,3 @@ static multiply_tile *const tiles[TILE_VECTORS][TILE_ROWS] = {
 	TILE_NAMES(4),
 #endif
 };
-
-static void multiply(const float *a, size_t a_stride, size_t rows, const float *b, float *c,
-                     size_t c_stride, size_t k, enum into into)
-{
-	for (size_t r = 0; r < rows; r += TILE_ROWS) {
-		const size_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
-
-		tiles[TILE_VECTORS - 1][n - 1](a + r * a_stride, a_stride, b, TILE_VECTORS * VL,
-		                               c + r * c_stride, c_stride, k, into);
-	}
-}

@@ -248,7 +248,8 @@ static double product_error(size_t n_rows, size_t n, size_t k, enum dtype dtype,
 	return most;
 }
 
-/* product_add and product_act against the operations that they stand for, bit for bit. */
+/* product_add and product_act against the operations that they stand for, bit for bit.  Scratch memory is given only to a
+ * unit that says that it needs it. */
 static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype, bool gated,
                              bool biased)
 {
@@ -259,6 +260,7 @@ static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype
 	struct weight w = weight_of(ops, dev, &view, n, biased ? bias.d : NULL);
 	struct operand a = operand_of(ops, dev, &w, x.d, n_rows);
 	const struct gate gate = { ACT_SILU, gated, rows_of(scratch.d, n_rows, n) };
+	const struct gate given = { ACT_SILU, gated, rows_of(ops_finish(ops, dev) ? NULL : scratch.d, n_rows, n) };
 	const size_t width = gated ? n / 2 : n;
 	struct operand one = { NULL, n_rows, width, w.dtype }, two = one;
 	const size_t len = ops->operand_len(dev, n_rows, width, w.dtype);
@@ -267,8 +269,8 @@ static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype
 	two.p = take(len);
 	ops->clear(dev, one.p, len);
 	ops->clear(dev, two.p, len);
-	ops->product_act(dev, &a, &w, &gate, one, 512);
-	ops->product(dev, &a, &w, rows_of(scratch.d, n_rows, n), 512);
+	ops->product_act(dev, &a, &w, &given, one, 512);
+	ops->product(dev, &a, &w, gate.scratch, 512);
 	ops->activate(dev, ACT_SILU, gate_rows(&gate), up_rows(&gate, sizeof(float)), (struct rows){ 0 },
 	              two);
 
@@ -276,7 +278,7 @@ static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype
 
 	ops->copy(dev, rows_of(apart.d, n_rows, n), rows_of(into.d, n_rows, n));
 	ops->add(dev, rows_of(apart.d, n_rows, n), gate.scratch);
-	ops->product_add(dev, &a, &w, gate.scratch, rows_of(into.d, n_rows, n), 512);
+	ops->product_add(dev, &a, &w, given.scratch, rows_of(into.d, n_rows, n), 512);
 	same = same && same_on_device(into.d, apart.d, n_rows * n * sizeof(float));
 	free(bytes);
 	give(w.data);
@@ -291,17 +293,45 @@ static bool fused_like_apart(size_t n_rows, size_t n, size_t k, enum dtype dtype
 	return same;
 }
 
+static const enum dtype stored_types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
+
 static void check_fused(void)
 {
-	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
+	for (size_t i = 0; i < ARRAY_LEN(stored_types); i++) {
+		const enum dtype type = stored_types[i];
 
-	for (size_t i = 0; i < ARRAY_LEN(types); i++)
-		ok(fused_like_apart(1, 96, 64, types[i], true, true) &&
-		           fused_like_apart(7, 34, 50, types[i], true, false) &&
-		           fused_like_apart(513, 1090, 300, types[i], true, true) &&
-		           fused_like_apart(70, 129, 1100, types[i], false, false),
-		   "%s: %s products that add and activate like the separate operations", unit,
-		   dtype_name(types[i]));
+		ok(fused_like_apart(1, 96, 64, type, true, true) &&
+		           fused_like_apart(2, 1000, 300, type, true, false) &&
+		           fused_like_apart(7, 34, 50, type, true, false) &&
+		           fused_like_apart(513, 1090, 300, type, true, true) &&
+		           fused_like_apart(70, 129, 1100, type, false, false),
+		   "%s: %s products that add and activate like the separate operations", unit, dtype_name(type));
+	}
+}
+
+/* The first rows of many, and each number of them alone: few rows take other ways through the weight. */
+static void check_few_rows(enum dtype dtype, size_t n, size_t k)
+{
+	enum { MANY = 300 };
+	struct tensor_view view;
+	void *bytes = stored(&view, dtype, n, k, false);
+	struct twin x = twin_of(MANY * k, 1), all = twin_of(MANY * n, 0), few = twin_of(MANY * n, 0);
+	struct weight w = weight_of(ops, dev, &view, n, NULL);
+	struct operand a = operand_of(ops, dev, &w, x.d, MANY);
+	bool same = true;
+
+	ops->product(dev, &a, &w, rows_of(all.d, MANY, n), 512);
+	for (a.n = 1; a.n < MANY; a.n += a.n < 40 ? 1 : 51) {
+		ops->product(dev, &a, &w, rows_of(few.d, a.n, n), a.n % 2 ? 64 : 512);
+		same &= same_on_device(few.d, all.d, a.n * n * sizeof(float));
+	}
+	ok(same, "%s: few rows by %s weights (%zu, %zu) give the bits of many", unit, dtype_name(dtype), n, k);
+	free(bytes);
+	give(w.data);
+	give(a.p);
+	twin_free(x);
+	twin_free(all);
+	twin_free(few);
 }
 
 static void check_products(void)
@@ -310,17 +340,16 @@ static void check_products(void)
 		size_t rows, n, k;
 	} shapes[] = { { 0, 5, 7 },     { 1, 1, 1 },       { 7, 3, 129 },    { 13, 131, 61 },
 		       { 64, 64, 128 }, { 130, 577, 300 }, { 519, 97, 1031 } };
-	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
 
-	for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+	for (size_t t = 0; t < ARRAY_LEN(stored_types); t++) {
 		double most = 0;
 		char what[64];
 
 		for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
 			most = fmax(most, product_error(shapes[i].rows, shapes[i].n, shapes[i].k,
-			                                types[t], i % 2, i % 3 ? 512 : 64));
-		snprintf(what, sizeof what, "products of %s weights", dtype_name(types[t]));
-		below(most, 4 * sqrt(256), what); /* sums run over 256 inputs */
+			                                stored_types[t], i % 2, i % 3 ? 512 : 64));
+		snprintf(what, sizeof what, "products of %s weights", dtype_name(stored_types[t]));
+		below(most, 4 * sqrt(256), what); /* partial sums run over about 256 inputs */
 	}
 }
 
@@ -1025,6 +1054,9 @@ static void check_unit(void)
 	check_product_bits(DTYPE_F16, 64, 64, 513);
 	check_product_bits(DTYPE_BF16, 512, 640, 513);
 	check_product_bits(DTYPE_BF16, 64, 1100, 64);
+	check_few_rows(DTYPE_F32, 61, 259);
+	check_few_rows(DTYPE_F16, 33, 100);
+	check_few_rows(DTYPE_BF16, 107, 517);
 	check_norms();
 	check_activations();
 	check_rotation();
@@ -1082,7 +1114,7 @@ static void check_cuda(const char *module)
 
 int main(void)
 {
-	static const char *const units[] = { "generic", "avx2", "avx512", "avx512_bf16" };
+	static const char *const units[] = { "generic", "avx2", "avx512", "avx512_bf16", "amx", "amx_plain" };
 	struct error e;
 	size_t n = 0;
 
@@ -1093,10 +1125,12 @@ int main(void)
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
 		setenv("ONELAYER_UNIT", units[i], 1);
 		dev = ops_cpu.open(workers, &(struct device_choice){ .index = -1 }, &e);
-		if (!dev)
+		if (!dev) {
+			ok(true, "%s # SKIP this processor has no such unit", units[i]);
 			continue;
+		}
 		unit = units[i];
-		eps_operand = strcmp(unit, "avx512_bf16") == 0 ? EPS_BF16 : EPS;
+		eps_operand = strcmp(unit, "avx512_bf16") == 0 || strncmp(unit, "amx", 3) == 0 ? EPS_BF16 : EPS;
 		check_unit();
 		check_threads();
 		ops_cpu.close(dev);
