@@ -13,7 +13,8 @@
 
 struct launch_tables;   /* tables on their way to the device (launch_table) */
 
-enum : size_t { LAUNCH_SCRATCH = 4 << 20, LAUNCH_TABLE = 1 << 20 };
+/* Scratch: what attention converts at a time, keys and values of a good thousand tiles (attend.h). */
+enum : size_t { LAUNCH_SCRATCH = 64 << 20, LAUNCH_TABLE = 1 << 20 };
 
 struct launch_context {
 	gpu_stream *stream;

@@ -12,6 +12,7 @@
 #include "check.h"
 #include "cuda_module.h"
 #include "memory.h"
+#include "view.h"
 
 static const double EPS = 0x1p-24, EPS_BF16 = 0x1p-9, EPS_F16 = 0x1p-12;
 
@@ -508,6 +509,258 @@ static void check_rounding(void)
 	twin_free(z);
 }
 
+/* -------- places: what rows hold at odd ones and among odd mates is what they hold alone */
+
+enum { PLACE_ROWS = 5, PLACE_GAP = 3 };
+
+/* Rows of x at element 1 of a buffer with gaps that hold `fill`, as hostile to vector loads as can be. */
+static struct twin at_odd_place(const struct twin *x, size_t width, float fill)
+{
+	const size_t stride = width + PLACE_GAP;
+	struct twin t = twin_of(PLACE_ROWS * stride + 1, 0);
+
+	for (size_t i = 0; i < t.n; i++)
+		t.c[i] = fill;
+	for (size_t r = 0; r < PLACE_ROWS; r++)
+		memcpy(t.c + 1 + r * stride, x->c + r * width, width * sizeof *x->c);
+	push(&t);
+	return t;
+}
+
+static struct rows odd_rows(const struct twin *t, size_t width)
+{
+	return (struct rows){ t->d + 1, PLACE_ROWS, width, width + PLACE_GAP };
+}
+
+/* The rows are y's, and the gaps untouched. */
+static bool odd_rows_are(const struct twin *t, const struct twin *y, size_t width, float fill)
+{
+	bool same = true;
+
+	pull(t);
+	pull(y);
+	for (size_t i = 0; i < t->n; i++) {
+		const size_t r = (i - 1) / (width + PLACE_GAP), c = (i - 1) % (width + PLACE_GAP);
+		const float want = i == 0 || c >= width ? fill : y->c[r * width + c];
+
+		same &= memcmp(&want, &t->c[i], sizeof want) == 0;
+	}
+	return same;
+}
+
+enum place_op { PLACE_NORM, PLACE_ACTIVATE, PLACE_ADD, PLACE_SOFTCAP, PLACE_ROUND, PLACE_COPY, PLACE_OPS };
+
+static const char *const place_names[] = { "norm", "activate", "add", "softcap", "round", "copy" };
+
+/* to = op(to), or of from, in place where the operation is. */
+static void run_place(enum place_op op, const struct norm *norm, size_t group, struct rows to, struct rows from)
+{
+	const struct model m = { .norm = NORM_LAYER, .norm_eps = 1e-5 };
+	const struct operand none = { 0 };
+
+	switch (op) {
+	case PLACE_NORM:
+		ops->norm(dev, &m, norm, group, to, to, none);
+		break;
+	case PLACE_ACTIVATE:
+		ops->activate(dev, ACT_GELU, from, to, to, none);
+		break;
+	case PLACE_ADD:
+		ops->add(dev, to, from);
+		break;
+	case PLACE_SOFTCAP:
+		ops->softcap(dev, to, 3);
+		break;
+	case PLACE_ROUND:
+		ops->round(dev, to, DTYPE_F16);
+		break;
+	default:
+		ops->copy(dev, to, from);
+	}
+}
+
+static bool place_bits(enum place_op op, size_t group, size_t groups)
+{
+	const size_t width = group * groups;
+	struct twin x = twin_of(PLACE_ROWS * width, 1), y = twin_of(x.n, 1), w = twin_of(group, 1);
+	struct twin odd_x = at_odd_place(&x, width, NAN), odd_y = at_odd_place(&y, width, INFINITY);
+	const struct norm norm = { w.d, w.d, group };
+
+	run_place(op, &norm, group, rows_of(x.d, PLACE_ROWS, width), rows_of(y.d, PLACE_ROWS, width));
+	run_place(op, &norm, group, odd_rows(&odd_x, width), odd_rows(&odd_y, width));
+
+	const bool same = odd_rows_are(&odd_x, &x, width, NAN);
+
+	twin_free(x);
+	twin_free(y);
+	twin_free(w);
+	twin_free(odd_x);
+	twin_free(odd_y);
+	return same;
+}
+
+static void check_places(void)
+{
+	static const size_t groups[][2] = { { 1, 1 }, { 5, 1 }, { 7, 3 }, { 64, 2 }, { 130, 1 }, { 1031, 1 }, { 2052, 2 } };
+
+	for (enum place_op op = 0; op < PLACE_OPS; op++) {
+		bool same = true;
+
+		for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+			same &= place_bits(op, groups[i][0], groups[i][1]);
+		ok(same, "%s: %s of rows at odd places, with odd neighbours", unit, place_names[op]);
+	}
+}
+
+/* What an operation leaves in an operand, against the same rows packed: ends of rows too. */
+static bool packs_alike(size_t group, size_t groups, enum dtype dtype)
+{
+	const size_t width = group * groups, len = ops->operand_len(dev, 3, width, dtype);
+	const struct model m = { .norm = NORM_RMS, .norm_eps = 1e-5 };
+	const struct rows none = { 0 };
+	struct twin x = twin_of(3 * width, 1), y = twin_of(3 * width, 0), w = twin_of(group, 1);
+	const struct norm norm = { w.d, w.d, group };
+	struct operand one = { take(len), 3, width, dtype }, two = { take(len), 3, width, dtype };
+	bool same;
+
+	/* cpu leaves what lies behind a row as it was. */
+	ops->clear(dev, one.p, len);
+	ops->clear(dev, two.p, len);
+	ops->norm(dev, &m, &norm, group, rows_of(x.d, 3, width), none, one);
+	ops->norm(dev, &m, &norm, group, rows_of(x.d, 3, width), rows_of(y.d, 3, width), one);
+	ops->pack(dev, two, rows_of(y.d, 3, width));
+	same = same_on_device(one.p, two.p, len);
+	ops->activate(dev, ACT_SILU, none, rows_of(x.d, 3, width), none, one);
+	ops->activate(dev, ACT_SILU, none, rows_of(x.d, 3, width), rows_of(y.d, 3, width), one);
+	ops->pack(dev, two, rows_of(y.d, 3, width));
+	same &= same_on_device(one.p, two.p, len);
+	give(one.p);
+	give(two.p);
+	twin_free(x);
+	twin_free(y);
+	twin_free(w);
+	return same;
+}
+
+static void check_packing(void)
+{
+	static const size_t groups[][2] = { { 1, 1 }, { 7, 5 }, { 30, 3 }, { 64, 2 }, { 2051, 1 } };
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
+
+	for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+		bool same = true;
+
+		for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+			same &= packs_alike(groups[i][0], groups[i][1], ops->operand_type(dev, types[t]));
+		ok(same, "%s: norms and activations into operands of %s as into rows that are packed", unit, dtype_name(types[t]));
+	}
+}
+
+/* -------- weights in every guise, seen through products with rows of the unit matrix */
+
+/* (n, 1) and (n, k) views of `group` columns every third group; transposed: the inputs lie side by side. */
+static bool weight_is(enum dtype dtype, size_t n, size_t k, size_t group, bool transposed, bool staged)
+{
+	const size_t stored_n = 3 * ((n + group - 1) / group) * group, count = stored_n * k;
+	struct tensor_view view = { NULL, dtype, n, k, 0, group, 0, transposed ? 1 : k, transposed ? stored_n : 1 };
+	struct twin x = twin_of(count, 1), unit_rows = twin_of(k * k, 0), y = twin_of(k * n, 0);
+	float *v = take(n * sizeof *v), *got, *want = mem_zero(n * k + 1, sizeof *want);
+	struct error e;
+	void *bytes = staged ? ops->take_staging(dev, count * dtype_size(dtype), &e) : mem_zero(count, dtype_size(dtype));
+	bool same = true;
+
+	if (!bytes)
+		exit(2);
+	view.group_stride = 3 * group * view.n_stride;
+	view.data = bytes;
+	dtype_convert(bytes, dtype, x.c, DTYPE_F32, count);
+	view_read(want, DTYPE_F32, &view, 0, n, 0, k);
+	for (size_t i = 0; i < k; i++)
+		unit_rows.c[i * k + i] = 1;
+	push(&unit_rows);
+
+	struct weight w = weight_of(ops, dev, &view, n, NULL);
+	const struct tensor_view column = { bytes, dtype, n, 1, 0, group, view.group_stride, view.n_stride, 1 };
+
+	ops->zero_put(dev, v, n * sizeof *v);
+	ops->vector_put(dev, v, &column);
+	ops->put_wait(dev);
+	/* The tensor is the caller's again. */
+	memset(bytes, 0xff, count * dtype_size(dtype));
+
+	struct operand a = operand_of(ops, dev, &w, unit_rows.d, k);
+
+	ops->product(dev, &a, &w, rows_of(y.d, k, n), 512);
+	pull(&y);
+	got = fetched(v, n * sizeof *v);
+	for (size_t c = 0; c < n; c++) {
+		for (size_t i = 0; i < k; i++)
+			same &= y.c[i * n + c] == want[c * k + i];
+		same &= got[c] == want[c * k];
+	}
+	if (staged)
+		ops->free_staging(dev, bytes);
+	else
+		free(bytes);
+	free(want);
+	free(got);
+	give(v);
+	give(w.data);
+	give(a.p);
+	twin_free(x);
+	twin_free(unit_rows);
+	twin_free(y);
+	return same;
+}
+
+static void check_weights(void)
+{
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_F64, DTYPE_F8E4M3 };
+
+	for (size_t t = 0; t < ARRAY_LEN(types); t++)
+		for (int staged = 0; staged < 2; staged++)
+			ok(weight_is(types[t], 1, 1, 1, false, staged) && weight_is(types[t], 37, 80, 37, false, staged) &&
+			           weight_is(types[t], 37, 45, 5, false, staged) && weight_is(types[t], 64, 33, 1, false, staged) &&
+			           weight_is(types[t], 50, 35, 50, true, staged) && weight_is(types[t], 9, 64, 4, true, staged),
+			   "%s: %s weights and vectors, plain, in groups, transposed%s", unit, dtype_name(types[t]),
+			   staged ? ", from staging memory" : "");
+}
+
+/* More than any buffer between host and device holds: many rows, and one long one. */
+static void check_crossing(void)
+{
+	enum { N = 1500001 };
+	struct twin x = twin_of(N, 100), y = twin_of(N, 0);
+	const struct rows shapes[] = { rows_of(x.d, 1, N), rows_of(x.d, 300, 5000), { x.d + 1, 1499, 997, 1000 } };
+	uint16_t *bytes = mem_zero(N, sizeof *bytes), *want = mem_zero(N, sizeof *want);
+
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+		const struct rows from = shapes[i], to = { y.d + (from.p == x.d ? 0 : 1), from.n, from.width, from.stride };
+		bool same = true;
+
+		ops->clear(dev, y.d, N * sizeof *y.d);
+		for (size_t r = 0; r < from.n; r++)
+			dtype_convert(want + r * from.width, DTYPE_F16, x.c + (from.p == x.d ? 0 : 1) + r * from.stride, DTYPE_F32,
+			              from.width);
+		ops->store(dev, bytes, DTYPE_F16, from);
+		ops->wait(dev);
+		same &= memcmp(bytes, want, from.n * from.width * sizeof *want) == 0;
+		ops->load(dev, to, bytes, DTYPE_F16);
+		memset(bytes, 0, N * sizeof *bytes);
+		/* A row at a time, as sites of single rows do it. */
+		for (size_t r = 0; r < from.n; r++)
+			ops->store(dev, bytes + r * from.width, DTYPE_F16,
+			           (struct rows){ (float *)to.p + r * to.stride, 1, to.width, to.stride });
+		ops->wait(dev);
+		same &= memcmp(bytes, want, from.n * from.width * sizeof *want) == 0;
+		ok(same, "%s: (%zu, %zu) rows out, in and out again", unit, from.n, from.width);
+	}
+	free(bytes);
+	free(want);
+	twin_free(x);
+	twin_free(y);
+}
+
 /* -------- attention */
 
 struct sequence {
@@ -776,6 +1029,10 @@ static void check_unit(void)
 	check_activations();
 	check_rotation();
 	check_rounding();
+	check_places();
+	check_packing();
+	check_weights();
+	check_crossing();
 	check_attention();
 	check_routing();
 	check_lists();
