@@ -179,7 +179,10 @@ $(UNITS_C): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUI
 # Kernels' words and the fake device, by themselves.
 $(UNITS_CC): $(BUILD)/unit/%: $(HOST)/tests/unit/%.o $(CUDA_HOST:%.cc=$(HOST)/%.o) $(HOST)/kernels/cuda/gpu_choose.o $(CUDA_C)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CXX_LINK) -o $@ $^
+	$(call say,LINK)$(CXX_LINK) -o $@ $^ $(UNIT_LIBS)
+# Attention's kernels by themselves, against ref.
+$(BUILD)/unit/cuda_attend: UNIT_LIBS = $(LIBS)
+$(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS)) $(BUILD)/onelayer.a
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a

@@ -163,9 +163,8 @@ bool roomy(const gpu_info *info)
 }
 
 void attend_within(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out, operand packed,
-                   size_t scratch_len)
+                   size_t scratch_len, bool room)
 {
-	const bool room = roomy(gpu_info_of(gpu_of(c->stream)));
 	attend_round *round = new (std::nothrow) attend_round;
 	if (!round) {
 		gpu_fail(gpu_of(c->stream), "no memory for the list of attention's work");
@@ -188,5 +187,5 @@ void attend_within(launch_context *c, const attention *a, const segment *segment
 
 void cuda_attend(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out, operand packed)
 {
-	attend_within(c, a, segments, n_segments, q, out, packed, LAUNCH_SCRATCH);
+	attend_within(c, a, segments, n_segments, q, out, packed, LAUNCH_SCRATCH, roomy(gpu_info_of(gpu_of(c->stream))));
 }

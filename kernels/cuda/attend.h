@@ -70,9 +70,9 @@ attend_kernel attend_bf16(size_t width, bool roomy);
 attend_kernel attend_f16(size_t width, bool roomy);
 attend_kernel attend_f32(size_t width);
 
-/* cuda_attend with `scratch_len` bytes of the scratch memory; any, 0 too, gives the same bits. */
+/* cuda_attend with `scratch_len` bytes of the scratch memory, on a device that is roomy or isn't; the bits are the same with any. */
 void attend_within(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
-                   operand packed, size_t scratch_len);
+                   operand packed, size_t scratch_len, bool roomy);
 
 /* The first key that a position sees; it sees all from there to itself. */
 EITHER uint32_t attend_first_key(uint32_t window, uint32_t position)

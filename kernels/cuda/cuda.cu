@@ -11,7 +11,8 @@ enum : size_t {
 	ROW_TILE = 2048,
 	EXPERT_TILE = 128,
 	EXPERT_CHUNK = 4096,
-	MEMORY_LEAST = 96 << 20,        /* of the device's, for anything at all */
+	/* Of the device's, for anything at all: whole MiB, with staging, which is less than an eighth of all. */
+	MEMORY_LEAST = (((PRODUCT_WORKSPACE + LAUNCH_SCRATCH + LAUNCH_TABLE) / 7 * 8 >> 20) + 1) << 20,
 	SLOT_LEAST = 256 << 10,
 	SLOT_MOST = 32 << 20
 };

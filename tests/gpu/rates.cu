@@ -199,7 +199,7 @@ void run_rows(const bench &b)
 	model m = {};
 	m.norm = NORM_RMS;
 	m.norm_eps = 1e-5;
-	const norm rms = { weight.p, nullptr, width };
+	const struct norm rms = { weight.p, nullptr, width };
 	rotary r = {};
 	r.dims = head;
 	run_bytes(b, "norm", all * 6, [&] { b.o->norm(b.d, &m, &rms, width, x, none, packed); });
