@@ -394,6 +394,7 @@ static int run_pass(struct pass *p, struct sweep_times *total, struct error *e)
 	p->times.stall = clock_seconds() - start;
 	if (run_batches(p, e) < 0 || end_layers(p, e) < 0)
 		return -1;
+	p->s->ops->wait(p->s->device); /* rows that stay on the device may still be at work with these weights */
 	loader_release(p->loader, p->to);
 	p->times.seconds = clock_seconds() - start;
 	take_block_times(p, &before);

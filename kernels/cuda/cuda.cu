@@ -373,6 +373,7 @@ extern "C" const struct ops ops_cuda = {
 	.pack = pack,
 	.norm = norm_rows,
 	.product = cuda_product,
+	.finishes = nullptr,
 	.product_add = cuda_product_add,
 	.product_act = cuda_product_act,
 	.activate = activate,
