@@ -86,7 +86,7 @@ says "--vram too small" 2 "layer-run: .*--vram [0-9]+M" cuda --vram 1M in.tms
 enough=1M
 for try in 1 2 3
 do
-	cuda --vram $enough in.tms >vram.tms 2>vram.said && break
+	cuda --vram "$enough" in.tms >vram.tms 2>vram.said && break
 	enough=$(sed -n 's/.*--vram \([0-9]*M\).*/\1/p' vram.said)
 	is "--vram $enough is told with what it is for" "$(grep -c memory vram.said)" 1
 done

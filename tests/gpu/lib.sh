@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # For test.sh and bench.sh.  They need a GPU; DRY=1 takes the module that runs on the host instead, at toy sizes, to try the
 # scripts where there is none: what it then prints is no figure of any card.
 #

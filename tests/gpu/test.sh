@@ -28,7 +28,7 @@ for python in ${PYTHON:-/usr/bin/python3 python3}
 do
 	"$python" -c 'import numpy, msgpack, xxhash' 2>/dev/null && break
 done
-# shellcheck disable=SC2016 # the inner shell's
+# shellcheck disable=SC2016,SC2086 # the inner shell's; a list
 printf '%s\n' $names | PYTHONDONTWRITEBYTECODE=1 xargs -P 4 -I NAME sh -c '"$1" tests/accuracy.py "--device=$2" "$3" >"$4/$3.tap" 2>&1' - \
 	"$python" "$share" NAME "$dir"
 status=$?

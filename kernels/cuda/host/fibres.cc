@@ -41,6 +41,8 @@ struct fibre {
 	unsigned groups;        /* committed so far */
 };
 
+enum { MAX_WARPS = 32 };
+
 /* Stacks, by thread of the block: what they held is of no use to the next block. */
 #if defined __SANITIZE_ADDRESS__
 enum : size_t { STACK_LEN = 512 << 10, USUAL = 4 << 10 };
@@ -59,6 +61,7 @@ struct runner {
 	void *argument;
 	const char *fault;
 	unsigned now;           /* the running thread */
+	unsigned came[MAX_WARPS];       /* of a warp's threads, to where they meet */
 	uint64_t random;
 	fibre home;             /* the host's own stack */
 	const void *home_stack;
@@ -67,7 +70,8 @@ struct runner {
 	~runner();
 };
 
-thread_local runner *running;
+/* Found without a call: the module is small. */
+thread_local runner *running __attribute__((tls_model("initial-exec")));
 
 uint64_t next_random(uint64_t *x)
 {
@@ -245,6 +249,7 @@ void begin(runner *r, const fibres_place *place, size_t shared_len, const fibres
 #if defined __SANITIZE_ADDRESS__
 	ASAN_POISON_MEMORY_REGION(r->shared + shared_len, static_cast<size_t>(&*r->shared_memory.end() - r->shared) - shared_len);
 #endif
+	memset(r->came, 0, sizeof r->came);
 	r->turns.resize(place->threads);
 	for (unsigned t = 0; t < place->threads; t++) {
 		fibre *f = &r->fibres[t];
@@ -319,21 +324,20 @@ void fibres_meet(void (*act)(void *const lanes[WARP]), void *mine)
 	self->act = act;
 	self->mine = mine;
 	self->at = state::IN_WARP;
-	void *lanes[WARP];
 	const unsigned first = r->now / WARP * WARP;
-	bool all = first + WARP <= r->place->threads;
-	if (!all)
+	if (first + WARP > r->place->threads)
 		fault("its last warp has less than 32 threads, and they meet");
-	for (unsigned l = 0; all && l < WARP; l++) {
-		all = warp[l].at == state::IN_WARP;
-		lanes[l] = warp[l].mine;
-		if (all && warp[l].act != act)
-			fault("threads of one warp meet at different operations");
-	}
-	if (all) {
-		act(lanes);
-		for (unsigned l = 0; l < WARP; l++)
+	else if (++r->came[r->now / WARP] == WARP) {
+		void *lanes[WARP];
+		for (unsigned l = 0; l < WARP; l++) {
+			if (warp[l].act != act)
+				fault("threads of one warp meet at different operations");
+			lanes[l] = warp[l].mine;
 			warp[l].at = state::READY;
+		}
+		r->came[r->now / WARP] = 0;
+		if (!r->fault)
+			act(lanes);
 	}
 	yield(false);
 }
