@@ -60,15 +60,14 @@ template <class S> struct tile_state {
 	uint32_t low, high;             /* positions of the warp's rows; low > high: none */
 };
 
-/* This thread's index as a number that nothing is known of.  Registers are scarce: what few blocks need shall be worked out
- * there, and not once before them all. */
-DEVICE unsigned thread_here()
+/* x, of which nothing is known any more.  Registers are scarce: what few blocks need, or none, shall be worked out there and
+ * not once before them all. */
+DEVICE unsigned here(unsigned x)
 {
-	unsigned t = thread_index();
 #if defined __CUDACC__
-	asm volatile("" : "+r"(t));
+	asm volatile("" : "+r"(x));
 #endif
-	return t;
+	return x;
 }
 
 template <class S> DEVICE unsigned row_of(unsigned thread, unsigned m, unsigned half)
@@ -93,17 +92,17 @@ template <class S> DEVICE void load_queries(const attend_call &c, const attend_u
 	}
 }
 
-/* The converted block that begins with `key`. */
+/* The converted block that `key` is in. */
 template <class S> DEVICE uint16_t *block_of(const attend_unit &u, uint32_t key)
 {
 	return reinterpret_cast<uint16_t *>(u.packed) + static_cast<size_t>((key - u.begin) / S::KEYS) * 2 * S::PART;
 }
 
-/* A block's converted keys or values, on their way, as they are to lie in shared memory. */
+/* A block's converted keys or values, on their way, as they are to lie in shared memory.  packed: the first 16 bytes of this
+ * thread. */
 template <class S> DEVICE void fetch_packed(const uint16_t *packed, uint16_t *shared)
 {
 	const unsigned thread = thread_index();
-	packed += thread * 8;
 	shared += thread * 8;
 	UNROLL
 	for (unsigned i = 0; i < S::PART; i += S::THREADS * 8)
@@ -205,7 +204,7 @@ template <class S> DEVICE void cap(tile_state<S> *x, const attend_call &c)
 
 template <class S> DEVICE void mask(tile_state<S> *x, const attend_call &c, uint32_t key)
 {
-	const unsigned thread = thread_here();
+	const unsigned thread = here(thread_index());
 	key += thread % 4 * 2;
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
@@ -279,42 +278,6 @@ template <class S> DEVICE void mix(tile_state<S> *x, const uint16_t *shared)
 	}
 }
 
-/* Values that are not finite, to the rows that see them: however small a probability is, infinity stays infinity. */
-template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, const attend_unit &u, uint32_t first)
-{
-	const unsigned thread = thread_here();
-	uint32_t position[S::M][2];
-	UNROLL
-	for (unsigned m = 0; m < S::M; m++)
-		UNROLL
-		for (unsigned half = 0; half < 2; half++)
-			position[m][half] = x->first + row_of<S>(thread, m, half) / c.heads;
-	for (uint32_t key = first; key < first + S::KEYS && key < u.end; key++) {
-		const float *v = u.v + static_cast<size_t>(key) * c.kv_stride;
-		bool sees[S::M][2];
-		UNROLL
-		for (unsigned m = 0; m < S::M; m++)
-			UNROLL
-			for (unsigned half = 0; half < 2; half++) {
-				const uint32_t low = attend_first_key(c.window, position[m][half]);
-				sees[m][half] = key >= low && key <= position[m][half];
-			}
-		UNROLL
-		for (unsigned i = 0; i < S::W / 4; i++) {
-			const unsigned column = i / 2 * 8 + thread % 4 * 2 + i % 2;
-			const uint32_t h = column < c.head_width ? S::T::pack(v[column], 0) : 0;
-			if (!not_finite<typename S::T>(h))
-				continue;
-			UNROLL
-			for (unsigned m = 0; m < S::M; m++)
-				UNROLL
-				for (unsigned half = 0; half < 2; half++)
-					if (sees[m][half])
-						x->o[m][i / 2][2 * half + i % 2] += S::T::value(h & 0xffff);
-		}
-	}
-}
-
 /* -------- a tile */
 
 template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, const attend_unit &u, const attend_tile &t)
@@ -339,10 +302,46 @@ template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, con
 	x->high = high < last ? high : last;
 }
 
+/* Values of a key that are not finite, to the rows that see them: however small a probability is, infinity stays infinity. */
+template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, const float *v, uint32_t key)
+{
+	const unsigned thread = here(thread_index());
+	bool sees[S::M][2];
+	UNROLL
+	for (unsigned m = 0; m < S::M; m++)
+		UNROLL
+		for (unsigned half = 0; half < 2; half++) {
+			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
+			sees[m][half] = key <= position && key >= attend_first_key(c.window, position);
+		}
+	UNROLL
+	for (unsigned i = 0; i < S::W / 4; i++) {
+		const unsigned column = i / 2 * 8 + thread % 4 * 2 + i % 2;
+		const uint32_t h = column < c.head_width ? S::T::pack(v[column], 0) : 0;
+		UNROLL
+		for (unsigned m = 0; m < S::M; m++)
+			UNROLL
+			for (unsigned half = 0; half < 2; half++)
+				if (sees[m][half] && not_finite<typename S::T>(h))
+					x->o[m][i / 2][2 * half + i % 2] += S::T::value(h & 0xffff);
+	}
+}
+
+/* The same of all keys from `first` on. */
+template <class S> DEVICE void spoil_all(tile_state<S> *x, const attend_call &c, const attend_unit &u, uint32_t first)
+{
+	for (uint32_t key = first; key < u.end; key++) {
+		if constexpr (S::CONVERTED)
+			if (!*spoilt_block<S>(block_of<S>(u, key) + S::PART))
+				continue;
+		spoil(x, c, u.v + static_cast<size_t>(key) * c.kv_stride, key);
+	}
+}
+
 /* O divided by the row's total, to where it goes; zeros behind an operand's last head. */
 template <class S> DEVICE void finish(tile_state<S> *x, const attend_call &c, const attend_unit &u, const attend_tile &t)
 {
-	const unsigned thread = thread_here();
+	const unsigned thread = here(thread_index());
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
 		UNROLL
@@ -377,9 +376,10 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 	begin(&x, c, u, t);
 	uint32_t key = attend_first_key(c.window, x.first) / S::KEYS * S::KEYS;
 	const uint32_t last = key + t.blocks * S::KEYS - S::KEYS;
+	bool spoilt = false;
 	const uint16_t *packed = nullptr;
 	if constexpr (S::CONVERTED)
-		packed = block_of<S>(u, key);
+		packed = block_of<S>(u, key) + thread_index() * 8;
 	load_queries<S>(c, u, t, shared);
 	if (!S::CONVERTED && thread_index() == 0)
 		*spoilt_block<S>(shared + S::V_AT) = 0;
@@ -393,7 +393,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 			scores(&x, shared);
 		copy_async_wait<0>();
 		block_barrier();        /* V is there; nobody needs K any more */
-		const bool spoilt = *spoilt_block<S>(shared + S::V_AT) == key + 1;
+		spoilt |= *spoilt_block<S>(shared + S::V_AT) == key + 1;
 		if constexpr (S::CONVERTED)
 			packed += 2 * S::PART;
 		if (key < last)
@@ -409,13 +409,14 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 				for (unsigned half = 0; half < 2; half++)
 					soften(&x, m, half, c.base);
 			mix(&x, shared);
-			if (spoilt)
-				spoil(&x, c, u, key);
 		}
 		if (key >= last)
 			break;
 	}
-	finish(&x, c, u, t);
+	const attend_tile &same = c.tiles[here(block_index(0))];
+	if (spoilt)
+		spoil_all(&x, c, c.units[same.unit], last + S::KEYS - same.blocks * S::KEYS);
+	finish(&x, c, c.units[same.unit], same);
 }
 
 /* -------- conversion: a key block of one unit a block of threads */
