@@ -31,7 +31,7 @@ struct planner {
 	attend_kernel kernel;
 	attend_call call;
 	unsigned positions;     /* of a tile */
-	size_t scratch_len;
+	attend_room room;
 	attend_round *round;
 };
 
@@ -56,7 +56,8 @@ void run_round(planner *p)
 		memcpy(r->table, r->unit, strips_at);
 		memcpy(r->table + strips_at, r->strip, tiles_at - strips_at);
 		sort_tiles(r, reinterpret_cast<attend_tile *>(r->table + tiles_at));
-		const char *table = static_cast<const char *>(launch_table(p->c, r->table, tiles_at + r->n_tiles * sizeof *r->tile));
+		const size_t len = tiles_at + r->n_tiles * sizeof *r->tile;
+		const char *table = static_cast<const char *>(launch_table(p->c, r->table, len));
 		p->call.units = reinterpret_cast<const attend_unit *>(table);
 		p->call.strips = reinterpret_cast<const attend_strip *>(table + strips_at);
 		p->call.tiles = reinterpret_cast<const attend_tile *>(table + tiles_at);
@@ -74,8 +75,9 @@ void add_unit(planner *p, attend_unit u)
 	attend_round *r = p->round;
 	const size_t strips = (u.end - u.begin + p->kernel.keys - 1) / p->kernel.keys;
 	const size_t len = attend_packed_len(strips, p->kernel.width, p->kernel.keys);
-	const bool direct = !p->kernel.convert || len > p->scratch_len || strips > MOST_STRIPS;
-	if (direct != r->direct || r->n_units == MOST_UNITS || (!direct && (r->used + len > p->scratch_len || r->n_strips + strips > MOST_STRIPS)))
+	const bool direct = !p->kernel.convert || len > p->room.scratch_len || strips > MOST_STRIPS;
+	const bool filled = !direct && (r->used + len > p->room.scratch_len || r->n_strips + strips > MOST_STRIPS);
+	if (filled || r->n_units == MOST_UNITS || direct != r->direct)
 		run_round(p);
 	r->direct = direct;
 	if (!direct) {
@@ -96,7 +98,7 @@ void add_tiles(planner *p, const attend_unit &u)
 		const uint32_t left = u.n - query, last = u.first + query + (left < p->positions ? left : p->positions) - 1;
 		const uint32_t begin = attend_first_key(p->call.window, u.first + query) / p->kernel.keys;
 		for (unsigned head = 0; head < p->call.shared; head += p->call.heads) {
-			if (r->n_tiles == MOST_TILES) {
+			if (r->n_tiles == p->room.tiles) {
 				run_round(p);
 				add_unit(p, u);
 			}
@@ -154,7 +156,8 @@ attend_call call_of(const attention *a, const segment *segments, size_t n_segmen
 	return c;
 }
 
-/* Compute capabilities with at least 160 KB of shared memory a multiprocessor: 8.0, 8.7, 9.0, 10.x and 11.x; 8.6, 8.9 and 12.x have 100. */
+/* A multiprocessor has 160 KB of shared memory or more with compute capabilities 8.0, 8.7, 9.0, 10.x and 11.x; with 8.6, 8.9
+ * and 12.x it has 100. */
 bool roomy(const gpu_info *info)
 {
 	return info->major == 8 ? info->minor == 0 || info->minor == 7 : info->major < 12;
@@ -162,8 +165,8 @@ bool roomy(const gpu_info *info)
 
 }
 
-void attend_within(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out, operand packed,
-                   size_t scratch_len, bool room)
+void attend_within(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
+                   operand packed, attend_room room)
 {
 	attend_round *round = new (std::nothrow) attend_round;
 	if (!round) {
@@ -175,17 +178,19 @@ void attend_within(launch_context *c, const attention *a, const segment *segment
 	round->direct = false;
 	planner p = {};
 	p.c = c;
-	p.kernel = packed.dtype == DTYPE_BF16 ? attend_bf16(a->head_width, room)
-	           : packed.dtype == DTYPE_F16 ? attend_f16(a->head_width, room) : attend_f32(a->head_width);
+	p.kernel = packed.dtype == DTYPE_BF16 ? attend_bf16(a->head_width, room.shared)
+	           : packed.dtype == DTYPE_F16 ? attend_f16(a->head_width, room.shared) : attend_f32(a->head_width);
 	p.call = call_of(a, segments, n_segments, q, out, packed);
 	p.positions = p.kernel.rows / p.call.heads;
-	p.scratch_len = scratch_len;
+	p.room = room;
 	p.round = round;
 	plan(&p, a, segments, n_segments);
 	delete round;
 }
 
-void cuda_attend(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out, operand packed)
+void cuda_attend(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
+                 operand packed)
 {
-	attend_within(c, a, segments, n_segments, q, out, packed, LAUNCH_SCRATCH, roomy(gpu_info_of(gpu_of(c->stream))));
+	const attend_room room = { LAUNCH_SCRATCH, MOST_TILES, roomy(gpu_info_of(gpu_of(c->stream))) };
+	attend_within(c, a, segments, n_segments, q, out, packed, room);
 }

@@ -52,16 +52,17 @@ struct attend_call {
 	unsigned heads, shared; /* of a tile; that share a key/value head */
 	uint32_t window;        /* 0: none */
 	float scale, softcap;
-	/* For 16 bits, with |scale| (its sign goes to q): scores, once capped, are base x in powers of two; e^(2 scale x / softcap) =
-	 * 2^(cap_base x). */
+	/* For 16 bits, with |scale| (its sign goes to q): scores, once capped, are base x in powers of two, and
+	 * e^(2 scale x / softcap) = 2^(cap_base x). */
 	float base, cap_base;
 };
 
 /* Kernels for heads up to `width` columns, on tiles of `rows` rows. */
 struct attend_kernel {
 	unsigned width, rows, keys;
+	/* Both NULL where nothing is converted. */
 	void (*convert)(gpu_stream *s, const attend_call *c, unsigned n_strips);
-	void (*converted)(gpu_stream *s, const attend_call *c, unsigned n_tiles);       /* both NULL where nothing is converted */
+	void (*converted)(gpu_stream *s, const attend_call *c, unsigned n_tiles);
 	void (*direct)(gpu_stream *s, const attend_call *c, unsigned n_tiles);
 };
 
@@ -70,9 +71,16 @@ attend_kernel attend_bf16(size_t width, bool roomy);
 attend_kernel attend_f16(size_t width, bool roomy);
 attend_kernel attend_f32(size_t width);
 
-/* cuda_attend with `scratch_len` bytes of the scratch memory, on a device that is roomy or isn't; the bits are the same with any. */
+/* What a call may use; the bits are the same with any. */
+struct attend_room {
+	size_t scratch_len;     /* of the scratch memory */
+	unsigned tiles;         /* of one launch; at most what a table holds (attend.cu) */
+	bool shared;            /* multiprocessors are roomy */
+};
+
+/* cuda_attend within that. */
 void attend_within(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
-                   operand packed, size_t scratch_len, bool roomy);
+                   operand packed, attend_room room);
 
 /* The first key that a position sees; it sees all from there to itself. */
 EITHER uint32_t attend_first_key(uint32_t window, uint32_t position)
@@ -121,8 +129,8 @@ DEVICE void attend_pad(const attend_call &c, size_t row)
 			reinterpret_cast<uint16_t *>(c.to.p)[row * c.to.stride + i] = 0;
 }
 
-/* Converted, a key block is keys (keys, stride), then values likewise, of 16 bits, as they lie in shared memory: rows of `width`
- * elements and a gap (attend_tile.h). */
+/* Converted, a key block is keys (keys, stride), then values likewise, of 16 bits, as they lie in shared memory: rows of
+ * `width` elements and a gap (attend_tile.h). */
 static inline size_t attend_packed_len(size_t blocks, size_t width, size_t keys)
 {
 	return blocks * keys * ((width / 8) | 1) * 32;

@@ -2,8 +2,9 @@
  * Attention of a tile of ROWS queries in f32, on fused multiply-adds: the list of work and the online softmax of attend_tile.h,
  * with sums in the order of the columns and, within a key block, of the keys.
  *
- * 16 threads have 4 rows.  Of S (ROWS, KEYS) thread `lane` of them has keys lane, lane + 16...; of O (ROWS, W) columns 4 lane..4
- * lane + 3, 64 on, and so on.  A key that a row doesn't see is passed over for that row: its value times 0 is no 0 if it is NaN.
+ * 16 threads have 4 rows.  Of S (ROWS, KEYS) thread `lane` of them has keys lane, lane + 16...; of O (ROWS, W) columns
+ * 4 lane..4 lane + 3, those 64 on, and so on.  A key that a row doesn't see is passed over for that row: 0 times its value is
+ * no 0 if that is NaN.
  */
 #include "attend.h"
 #include "lanes.h"
@@ -101,7 +102,8 @@ template <class S> DEVICE void wide_soften(wide_state<S> *x, const attend_call &
 /* O = O shrink + P V.  EDGE: some row doesn't see all keys. */
 template <bool EDGE, class S> DEVICE void wide_mix(wide_state<S> *x, uint32_t key, const float *shared)
 {
-	const float *p = shared + S::P_AT + thread_index() / 16 * 4 * S::P_STRIDE, *v = shared + S::KV_AT + thread_index() % 16 * 4;
+	const float *p = shared + S::P_AT + thread_index() / 16 * 4 * S::P_STRIDE;
+	const float *v = shared + S::KV_AT + thread_index() % 16 * 4;
 	quad part[4][S::W / 64] = {};
 	for (unsigned j = 0; j < S::KEYS; j += 4) {
 		quad chance[4];
@@ -176,12 +178,15 @@ template <class S> static KERNEL BLOCKS_OF(S::THREADS, 1) void attend_wide(const
 	wide_begin(&x, c, u, t);
 	load_rows<S>(S::ROWS, shared, c.head_width, c.q.wide, [&](unsigned r) -> const float * {
 		const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
-		const bool any = query < u.n && head < u.head + c.shared;
-		return any ? reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride + head * c.head_width : nullptr;
+		if (query >= u.n || head >= u.head + c.shared)
+			return nullptr;
+		return reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride + head * c.head_width;
 	});
 	for (uint32_t block = 0; block < t.blocks; block++, key += S::KEYS) {
 		const auto row = [&](const float *p) {
-			return [&c, &u, key, p](unsigned r) { return key + r < u.end ? p + static_cast<size_t>(key + r) * c.kv_stride : nullptr; };
+			return [&c, &u, key, p](unsigned r) {
+				return key + r < u.end ? p + static_cast<size_t>(key + r) * c.kv_stride : nullptr;
+			};
 		};
 		block_barrier();        /* nobody needs V or P any more */
 		load_rows<S>(S::KEYS, shared + S::KV_AT, c.head_width, c.kv_wide, row(u.k));

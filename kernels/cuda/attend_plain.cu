@@ -115,7 +115,8 @@ KERNEL void plain_mix(const plain_call c)
 {
 	const plain_query a = query_of(c);
 	float *part = shared_memory<float>();
-	const unsigned slices = PLAIN_THREADS / c.head_width, slice = thread_index() / c.head_width, column = thread_index() % c.head_width;
+	const unsigned slice = thread_index() / c.head_width, slices = PLAIN_THREADS / c.head_width;
+	const unsigned column = thread_index() % c.head_width;
 	float y = 0;
 	for (size_t j = slice; slice < slices && j < a.end; j += slices)
 		if (j >= a.begin)
@@ -150,7 +151,8 @@ plain_call call_of(const attention *a, const segment *s, size_t i0, float *x)
 
 void plain_launch(launch_context *c, void (*kernel)(plain_call), const plain_call &call, size_t n)
 {
-	launch(c->stream, kernel, { static_cast<unsigned>(n * call.n_heads), 1, 1 }, PLAIN_THREADS, PLAIN_THREADS * sizeof(float), call);
+	const grid g = { static_cast<unsigned>(n * call.n_heads), 1, 1 };
+	launch(c->stream, kernel, g, PLAIN_THREADS, PLAIN_THREADS * sizeof(float), call);
 }
 
 }

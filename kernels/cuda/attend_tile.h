@@ -6,88 +6,24 @@
  *   soften  P = 2^(base S - reference)                        f32, in the registers of S; masked places 0
  *   mix     O (ROWS, W) += P (ROWS, KEYS) V (KEYS, W)         P rounded to 16 bits
  *
- * What keeps a row's bits its own: a product's row takes nothing from the rows beside it; blocks begin at multiples of KEYS from
- * the sample's first token; a block that shows a row nothing leaves it as it was, whether its warp skips it or not; and
- * since 0 times infinity is no zero, V holds zeros where a value isn't finite, which `spoil` then adds for those who see it.
+ * What keeps a row's bits its own: a product's row takes nothing from the rows beside it; blocks begin at multiples of KEYS
+ * from the sample's first token; a block that shows a row nothing leaves it as it was, whether its warp skips it or
+ * not; and since 0 times infinity is no zero, V holds zeros where a value isn't finite, which `spoil` then adds for those who
+ * see it.
  */
 #ifndef ATTEND_TILE_H
 #define ATTEND_TILE_H
 
 #include "attend.h"
-#include "lanes.h"
-
-/* -------- the operand's type */
-
-struct bf16_operand {
-	enum : uint32_t { EXPONENT = 0x7f80 };
-	/* P is at most 2^SLACK 2^PEAK. */
-	static constexpr float PEAK = 0;
-	static DEVICE uint32_t pack(float low, float high)
-	{
-		return pack_bf16(low, high);
-	}
-	static DEVICE float value(uint32_t half)
-	{
-		return from_bf16(static_cast<uint16_t>(half));
-	}
-	static DEVICE void multiply(float c[4], const uint32_t a[4], const uint32_t b[2])
-	{
-		mma_bf16(c, a, b);
-	}
-};
-
-/*
- * Scores are scaled behind the product, in f32; q and k are rounded as they are, and hold what models trained in f16 hold
- * anyway (beyond 65504 they become infinite).  P is lifted by 2^PEAK, which the sum of the row has too: f16 loses
- * precision below 2^-14, and many small probabilities make a large part of a long row.
- */
-struct f16_operand {
-	enum : uint32_t { EXPONENT = 0x7c00 };
-	static constexpr float PEAK = 6;
-	static DEVICE uint32_t pack(float low, float high)
-	{
-		return pack_f16(low, high);
-	}
-	static DEVICE float value(uint32_t half)
-	{
-		return from_f16(static_cast<uint16_t>(half));
-	}
-	static DEVICE void multiply(float c[4], const uint32_t a[4], const uint32_t b[2])
-	{
-		mma_f16(c, a, b);
-	}
-};
-
-/* Their errors, 2^-22 of the result, are nothing beside the operands' rounding. */
-DEVICE float near_exp2(float x)
-{
-#if defined __CUDACC__
-	float y;
-	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-	return y;
-#else
-	return exp2f(x);
-#endif
-}
-
-DEVICE float near_inverse(float x)
-{
-#if defined __CUDACC__
-	float y;
-	asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-	return y;
-#else
-	return 1 / x;
-#endif
-}
+#include "attend_operand.h"
 
 /* -------- shapes */
 
 enum : unsigned { TILE_ROWS = 128 };
 
 /*
- * T_: the operand's type.  W: columns of a head, padded.  KEYS: of a block.  M: a warp has 16 M rows; with M = 2 what it reads of K
- * and V serves twice as many products, and two blocks of 4 warps share a multiprocessor; O then takes W registers.
+ * T_: the operand's type.  W: columns of a head, padded.  KEYS: of a block.  M: a warp has 16 M rows; with M = 2 what it
+ * reads of K and V serves twice as many products, and two blocks of 4 warps share a multiprocessor; O then takes W registers.
  * CONVERTED: keys and values lie in the scratch memory; else in f32, and the tile converts them.
  */
 template <class T_, unsigned W_, unsigned KEYS_, unsigned M_, bool CONVERTED_ = true> struct tile_shape {
@@ -100,7 +36,8 @@ template <class T_, unsigned W_, unsigned KEYS_, unsigned M_, bool CONVERTED_ = 
 		THREADS = TILE_ROWS / (16 * M) * 32,
 		BLOCKS = M == 2 ? 2 : 1,        /* a multiprocessor, at least */
 		CHUNKS = W / 8,                 /* of 16 bytes */
-		STRIDE = (CHUNKS | 1) * 8,      /* elements between rows in shared memory: odd in chunks, so that 8 rows lie in different banks */
+		/* Elements between rows in shared memory: odd in chunks, so that 8 rows lie in different banks. */
+		STRIDE = (CHUNKS | 1) * 8,
 		PART = KEYS * STRIDE,           /* elements of a block's keys, or values */
 		K_AT = TILE_ROWS * STRIDE,      /* Q, K, V */
 		V_AT = K_AT + PART,
@@ -117,20 +54,20 @@ static constexpr float SLACK = 8;
 template <class S> struct tile_state {
 	float s[S::M][S::KEYS / 8][4];
 	float o[S::M][S::W / 8][4];
-	float total[S::M][2], reference[S::M][2];       /* of the columns that this thread has; log2 of what P and O are divided by */
+	float total[S::M][2];           /* of P, of the columns that this thread has */
+	float reference[S::M][2];       /* log2 of what P and O are divided by */
 	uint32_t first;                 /* position of the tile's first row */
 	uint32_t low, high;             /* positions of the warp's rows; low > high: none */
 };
 
-/* This thread's index as a number that nothing is known of.  Registers are scarce: what few blocks need shall be worked out
- * there, and not once before them all. */
-DEVICE unsigned thread_here()
+/* x, of which nothing is known any more.  Registers are scarce: what few blocks need, or none, shall be worked out there and
+ * not once before them all. */
+DEVICE unsigned here(unsigned x)
 {
-	unsigned t = thread_index();
 #if defined __CUDACC__
-	asm volatile("" : "+r"(t));
+	asm volatile("" : "+r"(x));
 #endif
-	return t;
+	return x;
 }
 
 template <class S> DEVICE unsigned row_of(unsigned thread, unsigned m, unsigned half)
@@ -140,36 +77,6 @@ template <class S> DEVICE unsigned row_of(unsigned thread, unsigned m, unsigned 
 
 /* -------- rows into shared memory, rounded */
 
-struct alignas(16) chunk {
-	uint32_t w[4];
-};
-
-/* Elements i..i+7 of a head's row, times `sign`. */
-template <class T> DEVICE chunk chunk_of(const float *row, unsigned i, unsigned width, bool wide, float sign)
-{
-	const quad a = quad_take(row, i, width, wide), b = quad_take(row, i + 4, width, wide);
-	return { { T::pack(a.x[0] * sign, a.x[1] * sign), T::pack(a.x[2] * sign, a.x[3] * sign), T::pack(b.x[0] * sign, b.x[1] * sign),
-		   T::pack(b.x[2] * sign, b.x[3] * sign) } };
-}
-
-template <class T> DEVICE bool not_finite(uint32_t half)
-{
-	return (half & T::EXPONENT) == T::EXPONENT;
-}
-
-/* Zeros in place of what is not finite; true if there was any. */
-template <class T> DEVICE bool clean(chunk *x)
-{
-	bool spoilt = false;
-	UNROLL
-	for (unsigned i = 0; i < 4; i++) {
-		const bool low = not_finite<T>(x->w[i]), high = not_finite<T>(x->w[i] >> 16);
-		x->w[i] &= (low ? 0 : 0xffffu) | (high ? 0 : 0xffff0000u);
-		spoilt |= low || high;
-	}
-	return spoilt;
-}
-
 template <class S> DEVICE void load_queries(const attend_call &c, const attend_unit &u, const attend_tile &t, uint16_t *shared)
 {
 	for (unsigned i = thread_index(); i < TILE_ROWS * S::CHUNKS; i += S::THREADS) {
@@ -177,18 +84,25 @@ template <class S> DEVICE void load_queries(const attend_call &c, const attend_u
 		const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
 		chunk x = {};
 		if (query < u.n && head < u.head + c.shared) {
-			const float *row = reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride + head * c.head_width;
-			x = chunk_of<typename S::T>(row, column, c.head_width, c.q.wide, c.scale < 0 ? -1.0f : 1.0f);
+			const float *row = reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride;
+			const float sign = c.scale < 0 ? -1.0f : 1.0f;
+			x = chunk_of<typename S::T>(row + head * c.head_width, column, c.head_width, c.q.wide, sign);
 		}
 		*reinterpret_cast<chunk *>(shared + r * S::STRIDE + column) = x;
 	}
 }
 
-/* A block's converted keys or values, on their way, as they are to lie in shared memory. */
+/* The converted block that `key` is in. */
+template <class S> DEVICE uint16_t *block_of(const attend_unit &u, uint32_t key)
+{
+	return reinterpret_cast<uint16_t *>(u.packed) + static_cast<size_t>((key - u.begin) / S::KEYS) * 2 * S::PART;
+}
+
+/* A block's converted keys or values, on their way, as they are to lie in shared memory.  packed: the first 16 bytes of this
+ * thread. */
 template <class S> DEVICE void fetch_packed(const uint16_t *packed, uint16_t *shared)
 {
 	const unsigned thread = thread_index();
-	packed += thread * 8;
 	shared += thread * 8;
 	UNROLL
 	for (unsigned i = 0; i < S::PART; i += S::THREADS * 8)
@@ -197,15 +111,16 @@ template <class S> DEVICE void fetch_packed(const uint16_t *packed, uint16_t *sh
 }
 
 /* The same from f32, converted here; zeros behind the end.  Whether any value was not finite. */
-template <class S, bool CLEAN> DEVICE bool fetch_wide(const attend_call &c, const attend_unit &u, const float *from, uint32_t key,
-                                                      uint16_t *shared)
+template <class S, bool CLEAN> DEVICE bool fetch_wide(const attend_call &c, const attend_unit &u, const float *from,
+                                                      uint32_t key, uint16_t *shared)
 {
 	bool spoilt = false;
 	for (unsigned i = thread_index(); i < S::KEYS * S::CHUNKS; i += S::THREADS) {
 		const unsigned r = i / S::CHUNKS, column = i % S::CHUNKS * 8;
+		const float *row = from + static_cast<size_t>(key + r) * c.kv_stride;
 		chunk x = {};
 		if (key + r < u.end)
-			x = chunk_of<typename S::T>(from + static_cast<size_t>(key + r) * c.kv_stride, column, c.head_width, c.kv_wide, 1);
+			x = chunk_of<typename S::T>(row, column, c.head_width, c.kv_wide, 1);
 		if (CLEAN)
 			spoilt |= clean<typename S::T>(&x);
 		*reinterpret_cast<chunk *>(shared + r * S::STRIDE + column) = x;
@@ -220,7 +135,8 @@ template <class S> DEVICE uint32_t *spoilt_block(uint16_t *values)
 	return reinterpret_cast<uint32_t *>(values + S::W);
 }
 
-template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key, uint16_t *shared)
+template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key,
+                                          uint16_t *shared)
 {
 	if constexpr (S::CONVERTED)
 		fetch_packed<S>(packed, shared + S::K_AT);
@@ -229,7 +145,8 @@ template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_uni
 	copy_async_commit();
 }
 
-template <class S> DEVICE void fetch_values(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key, uint16_t *shared)
+template <class S> DEVICE void fetch_values(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key,
+                                            uint16_t *shared)
 {
 	if constexpr (S::CONVERTED)
 		fetch_packed<S>(packed + S::PART, shared + S::V_AT);
@@ -279,19 +196,22 @@ template <class S> DEVICE void cap(tile_state<S> *x, const attend_call &c)
 		UNROLL
 		for (unsigned n = 0; n < S::KEYS / 8; n++)
 			UNROLL
-			for (unsigned e = 0; e < 4; e++)
-				x->s[m][n][e] = c.softcap * fmaf(-2, near_inverse(near_exp2(x->s[m][n][e] * c.cap_base) + 1), 1);
+			for (unsigned e = 0; e < 4; e++) {
+				const float power = near_exp2(x->s[m][n][e] * c.cap_base);
+				x->s[m][n][e] = c.softcap * fmaf(-2, near_inverse(power + 1), 1);
+			}
 }
 
 template <class S> DEVICE void mask(tile_state<S> *x, const attend_call &c, uint32_t key)
 {
-	const unsigned thread = thread_here();
+	const unsigned thread = here(thread_index());
 	key += thread % 4 * 2;
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
 		UNROLL
 		for (unsigned half = 0; half < 2; half++) {
-			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads, low = attend_first_key(c.window, position);
+			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
+			const uint32_t low = attend_first_key(c.window, position);
 			UNROLL
 			for (unsigned n = 0; n < S::KEYS / 8; n++)
 				UNROLL
@@ -358,30 +278,6 @@ template <class S> DEVICE void mix(tile_state<S> *x, const uint16_t *shared)
 	}
 }
 
-/* Values that are not finite, to the rows that see them: however small a probability is, infinity stays infinity. */
-template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, const attend_unit &u, uint32_t first)
-{
-	const unsigned thread = thread_here();
-	for (uint32_t key = first; key < first + S::KEYS && key < u.end; key++) {
-		const float *v = u.v + static_cast<size_t>(key) * c.kv_stride;
-		UNROLL
-		for (unsigned i = 0; i < S::W / 4; i++) {
-			const unsigned column = i / 2 * 8 + thread % 4 * 2 + i % 2;
-			const uint32_t h = column < c.head_width ? S::T::pack(v[column], 0) : 0;
-			if (!not_finite<typename S::T>(h))
-				continue;
-			UNROLL
-			for (unsigned m = 0; m < S::M; m++)
-				UNROLL
-				for (unsigned half = 0; half < 2; half++) {
-					const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
-					if (key <= position && key >= attend_first_key(c.window, position))
-						x->o[m][i / 2][2 * half + i % 2] += S::T::value(h & 0xffff);
-				}
-		}
-	}
-}
-
 /* -------- a tile */
 
 template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, const attend_unit &u, const attend_tile &t)
@@ -406,10 +302,46 @@ template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, con
 	x->high = high < last ? high : last;
 }
 
+/* Values of a key that are not finite, to the rows that see them: however small a probability is, infinity stays infinity. */
+template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, const float *v, uint32_t key)
+{
+	const unsigned thread = here(thread_index());
+	bool sees[S::M][2];
+	UNROLL
+	for (unsigned m = 0; m < S::M; m++)
+		UNROLL
+		for (unsigned half = 0; half < 2; half++) {
+			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
+			sees[m][half] = key <= position && key >= attend_first_key(c.window, position);
+		}
+	UNROLL
+	for (unsigned i = 0; i < S::W / 4; i++) {
+		const unsigned column = i / 2 * 8 + thread % 4 * 2 + i % 2;
+		const uint32_t h = column < c.head_width ? S::T::pack(v[column], 0) : 0;
+		UNROLL
+		for (unsigned m = 0; m < S::M; m++)
+			UNROLL
+			for (unsigned half = 0; half < 2; half++)
+				if (sees[m][half] && not_finite<typename S::T>(h))
+					x->o[m][i / 2][2 * half + i % 2] += S::T::value(h & 0xffff);
+	}
+}
+
+/* The same of all keys from `first` on. */
+template <class S> DEVICE void spoil_all(tile_state<S> *x, const attend_call &c, const attend_unit &u, uint32_t first)
+{
+	for (uint32_t key = first; key < u.end; key++) {
+		if constexpr (S::CONVERTED)
+			if (!*spoilt_block<S>(block_of<S>(u, key) + S::PART))
+				continue;
+		spoil(x, c, u.v + static_cast<size_t>(key) * c.kv_stride, key);
+	}
+}
+
 /* O divided by the row's total, to where it goes; zeros behind an operand's last head. */
 template <class S> DEVICE void finish(tile_state<S> *x, const attend_call &c, const attend_unit &u, const attend_tile &t)
 {
-	const unsigned thread = thread_here();
+	const unsigned thread = here(thread_index());
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
 		UNROLL
@@ -426,7 +358,8 @@ template <class S> DEVICE void finish(tile_state<S> *x, const attend_call &c, co
 			UNROLL
 			for (unsigned n = 0; n < S::W / 8; n++) {
 				/* + 0: a sum of -0 is +0, as where a masked block came after it. */
-				const float a = (x->o[m][n][2 * half] + 0.0f) * inverse, b = (x->o[m][n][2 * half + 1] + 0.0f) * inverse;
+				const float *o = x->o[m][n] + 2 * half;
+				const float a = (o[0] + 0.0f) * inverse, b = (o[1] + 0.0f) * inverse;
 				attend_give(c, row, head, n * 8 + thread % 4 * 2, a, b);
 			}
 			if (head * c.head_width + c.head_width == c.to.width && thread % 4 == 0)
@@ -443,9 +376,10 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 	begin(&x, c, u, t);
 	uint32_t key = attend_first_key(c.window, x.first) / S::KEYS * S::KEYS;
 	const uint32_t last = key + t.blocks * S::KEYS - S::KEYS;
+	bool spoilt = false;
 	const uint16_t *packed = nullptr;
 	if constexpr (S::CONVERTED)
-		packed = reinterpret_cast<const uint16_t *>(u.packed) + static_cast<size_t>((key - u.begin) / S::KEYS) * 2 * S::PART;
+		packed = block_of<S>(u, key) + thread_index() * 8;
 	load_queries<S>(c, u, t, shared);
 	if (!S::CONVERTED && thread_index() == 0)
 		*spoilt_block<S>(shared + S::V_AT) = 0;
@@ -459,7 +393,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 			scores(&x, shared);
 		copy_async_wait<0>();
 		block_barrier();        /* V is there; nobody needs K any more */
-		const bool spoilt = *spoilt_block<S>(shared + S::V_AT) == key + 1;
+		spoilt |= *spoilt_block<S>(shared + S::V_AT) == key + 1;
 		if constexpr (S::CONVERTED)
 			packed += 2 * S::PART;
 		if (key < last)
@@ -475,13 +409,14 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 				for (unsigned half = 0; half < 2; half++)
 					soften(&x, m, half, c.base);
 			mix(&x, shared);
-			if (spoilt)
-				spoil(&x, c, u, key);
 		}
 		if (key >= last)
 			break;
 	}
-	finish(&x, c, u, t);
+	const attend_tile &same = c.tiles[here(block_index(0))];
+	if (spoilt)
+		spoil_all(&x, c, c.units[same.unit], last + S::KEYS - same.blocks * S::KEYS);
+	finish(&x, c, c.units[same.unit], same);
 }
 
 /* -------- conversion: a key block of one unit a block of threads */
@@ -492,8 +427,7 @@ template <class S> KERNEL void convert_strips(const attend_call c)
 {
 	const attend_strip strip = c.strips[block_index(0)];
 	const attend_unit u = c.units[strip.unit];
-	uint16_t *k = reinterpret_cast<uint16_t *>(u.packed) + static_cast<size_t>((strip.key - u.begin) / S::KEYS) * 2 * S::PART;
-	uint16_t *v = k + S::PART;
+	uint16_t *k = block_of<S>(u, strip.key), *v = k + S::PART;
 	uint32_t *warps = shared_memory<uint32_t>(), spoilt = 0;
 	for (unsigned i = thread_index(); i < S::PART / 8; i += STRIP_THREADS) {
 		const uint32_t key = strip.key + i / (S::STRIDE / 8);
