@@ -2,6 +2,7 @@
 #include "vec_math.h"
 #include "vec_rows.h"
 #include "vec_product.h"
+#include "vec_tile.h"
 #include "vec_attend.h"
 
 const struct unit UNIT = {
