@@ -47,7 +47,8 @@ struct attend_block {
 	const float *k, *v; /* key j: k + j * kv_stride */
 	size_t kv_stride;
 	size_t heads, width, position, n, window;
-	float scale, softcap;
+	double scale;
+	float softcap;
 	struct sink out; /* query i, head h: i * out_stride + h * width */
 	size_t out_stride;
 	float *scratch; /* ATTEND_SCRATCH_LEN bytes, 64-byte aligned */

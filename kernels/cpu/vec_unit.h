@@ -1,8 +1,8 @@
 /* The loops, compiled for the including file's unit, and their table UNIT named UNIT_NAME. */
 #include "vec_math.h"
 #include "vec_rows.h"
-#include "vec_product.h"
 #include "vec_multiply.h"
+#include "vec_tile.h"
 #include "vec_attend.h"
 
 const struct unit UNIT = {
