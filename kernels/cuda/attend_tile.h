@@ -56,7 +56,6 @@ template <class S> struct tile_state {
 	float o[S::M][S::W / 8][4];
 	float total[S::M][2];           /* of P, of the columns that this thread has */
 	float reference[S::M][2];       /* log2 of what P and O are divided by */
-	uint32_t first;                 /* position of the tile's first row */
 	uint32_t low, high;             /* positions of the warp's rows; low > high: none */
 };
 
@@ -68,6 +67,13 @@ DEVICE unsigned here(unsigned x)
 	asm volatile("" : "+r"(x));
 #endif
 	return x;
+}
+
+/* Position of the tile's first row. */
+DEVICE uint32_t first_position(const attend_call &c)
+{
+	const attend_tile &t = c.tiles[here(block_index(0))];
+	return c.units[t.unit].first + t.query;
 }
 
 template <class S> DEVICE unsigned row_of(unsigned thread, unsigned m, unsigned half)
@@ -205,12 +211,13 @@ template <class S> DEVICE void cap(tile_state<S> *x, const attend_call &c)
 template <class S> DEVICE void mask(tile_state<S> *x, const attend_call &c, uint32_t key)
 {
 	const unsigned thread = here(thread_index());
+	const uint32_t first = first_position(c);
 	key += thread % 4 * 2;
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
 		UNROLL
 		for (unsigned half = 0; half < 2; half++) {
-			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
+			const uint32_t position = first + row_of<S>(thread, m, half) / c.heads;
 			const uint32_t low = attend_first_key(c.window, position);
 			UNROLL
 			for (unsigned n = 0; n < S::KEYS / 8; n++)
@@ -296,9 +303,8 @@ template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, con
 			x->reference[m][half] = -INFINITY;
 		}
 	}
-	x->first = u.first + t.query;
-	const uint32_t last = u.first + u.n - 1, high = x->first + (row + 16 * S::M - 1) / c.heads;
-	x->low = x->first + row / c.heads;
+	const uint32_t first = u.first + t.query, last = u.first + u.n - 1, high = first + (row + 16 * S::M - 1) / c.heads;
+	x->low = first + row / c.heads;
 	x->high = high < last ? high : last;
 }
 
@@ -306,12 +312,13 @@ template <class S> DEVICE void begin(tile_state<S> *x, const attend_call &c, con
 template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, const float *v, uint32_t key)
 {
 	const unsigned thread = here(thread_index());
+	const uint32_t first = first_position(c);
 	bool sees[S::M][2];
 	UNROLL
 	for (unsigned m = 0; m < S::M; m++)
 		UNROLL
 		for (unsigned half = 0; half < 2; half++) {
-			const uint32_t position = x->first + row_of<S>(thread, m, half) / c.heads;
+			const uint32_t position = first + row_of<S>(thread, m, half) / c.heads;
 			sees[m][half] = key <= position && key >= attend_first_key(c.window, position);
 		}
 	UNROLL
@@ -374,7 +381,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 	const attend_unit &u = c.units[t.unit];
 	tile_state<S> x;
 	begin(&x, c, u, t);
-	uint32_t key = attend_first_key(c.window, x.first) / S::KEYS * S::KEYS;
+	uint32_t key = attend_first_key(c.window, u.first + t.query) / S::KEYS * S::KEYS;
 	const uint32_t last = key + t.blocks * S::KEYS - S::KEYS;
 	bool spoilt = false;
 	const uint16_t *packed = nullptr;
