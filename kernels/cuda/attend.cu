@@ -30,7 +30,6 @@ struct planner {
 	launch_context *c;
 	attend_kernel kernel;
 	attend_call call;
-	unsigned positions;     /* of a tile */
 	attend_room room;
 	attend_round *round;
 };
@@ -94,8 +93,8 @@ void add_tiles(planner *p, const attend_unit &u)
 {
 	attend_round *r = p->round;
 	add_unit(p, u);
-	for (uint32_t query = 0; query < u.n; query += p->positions) {
-		const uint32_t left = u.n - query, last = u.first + query + (left < p->positions ? left : p->positions) - 1;
+	for (uint32_t query = 0; query < u.n; query += p->call.positions) {
+		const uint32_t left = u.n - query, last = u.first + query + (left < p->call.positions ? left : p->call.positions) - 1;
 		const uint32_t begin = attend_first_key(p->call.window, u.first + query) / p->kernel.keys;
 		for (unsigned head = 0; head < p->call.shared; head += p->call.heads) {
 			if (r->n_tiles == p->room.tiles) {
@@ -181,7 +180,7 @@ void attend_within(launch_context *c, const attention *a, const segment *segment
 	p.kernel = packed.dtype == DTYPE_BF16 ? attend_bf16(a->head_width, room.shared)
 	           : packed.dtype == DTYPE_F16 ? attend_f16(a->head_width, room.shared) : attend_f32(a->head_width);
 	p.call = call_of(a, segments, n_segments, q, out, packed);
-	p.positions = p.kernel.rows / p.call.heads;
+	p.call.positions = static_cast<unsigned>(p.kernel.rows / p.call.heads);
 	p.room = room;
 	p.round = round;
 	plan(&p, a, segments, n_segments);

@@ -50,6 +50,7 @@ struct attend_call {
 	bool kv_wide, pairs;    /* k and v: 16-byte aligned rows of whole quads; to: two neighbours can be written at once */
 	unsigned kv_stride, head_width;
 	unsigned heads, shared; /* of a tile; that share a key/value head */
+	unsigned positions;     /* of a tile: its last rows are nobody's where heads don't divide them */
 	uint32_t window;        /* 0: none */
 	float scale, softcap;
 	/* For 16 bits, with |scale| (its sign goes to q): scores, once capped, are base x in powers of two, and
@@ -86,6 +87,18 @@ void attend_within(launch_context *c, const attention *a, const segment *segment
 EITHER uint32_t attend_first_key(uint32_t window, uint32_t position)
 {
 	return window && position >= window ? position - window + 1 : 0;
+}
+
+/* Row r of a tile; mine: it is one of its queries, and of no other tile. */
+struct attend_place {
+	uint32_t query, head;
+	bool mine;
+};
+
+DEVICE attend_place attend_row(const attend_call &c, const attend_unit &u, const attend_tile &t, unsigned r)
+{
+	const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
+	return { query, head, r / c.heads < c.positions && query < u.n && head < u.head + c.shared };
 }
 
 /* Columns `column` (even) and the next of a head's result in batch row `row`, rounded; nothing from the head's end on. */

@@ -150,20 +150,20 @@ template <class S> DEVICE void wide_finish(wide_state<S> *x, const attend_call &
 	UNROLL
 	for (unsigned a = 0; a < 4; a++) {
 		const unsigned r = thread_index() / 16 * 4 + a;
-		const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
+		const attend_place at = attend_row(c, u, t, r);
 		float total = x->total[a];
 		for (int other = 8; other; other /= 2)
 			total += warp_shuffle_xor(total, other);
-		if (query >= u.n || head >= u.head + c.shared)
+		if (!at.mine)
 			continue;
 		UNROLL
 		for (unsigned w = 0; w < S::W / 64; w++)
 			UNROLL
 			for (unsigned e = 0; e < 4; e += 2)     /* + 0: see attend_tile.h */
-				attend_give(c, u.row + query, head, w * 64 + lane * 4 + e, (x->o[a][w].x[e] + 0.0f) / total,
+				attend_give(c, u.row + at.query, at.head, w * 64 + lane * 4 + e, (x->o[a][w].x[e] + 0.0f) / total,
 				            (x->o[a][w].x[e + 1] + 0.0f) / total);
-		if (head * c.head_width + c.head_width == c.to.width && lane == 0)
-			attend_pad(c, u.row + query);
+		if (at.head * c.head_width + c.head_width == c.to.width && lane == 0)
+			attend_pad(c, u.row + at.query);
 	}
 }
 
@@ -177,10 +177,10 @@ template <class S> static KERNEL BLOCKS_OF(S::THREADS, 1) void attend_wide(const
 	wide_state<S> x;
 	wide_begin(&x, c, u, t);
 	load_rows<S>(S::ROWS, shared, c.head_width, c.q.wide, [&](unsigned r) -> const float * {
-		const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
-		if (query >= u.n || head >= u.head + c.shared)
+		const attend_place at = attend_row(c, u, t, r);
+		if (!at.mine)
 			return nullptr;
-		return reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride + head * c.head_width;
+		return reinterpret_cast<const float *>(c.q.p) + (u.row + at.query) * c.q.stride + at.head * c.head_width;
 	});
 	for (uint32_t block = 0; block < t.blocks; block++, key += S::KEYS) {
 		const auto row = [&](const float *p) {

@@ -87,12 +87,12 @@ template <class S> DEVICE void load_queries(const attend_call &c, const attend_u
 {
 	for (unsigned i = thread_index(); i < TILE_ROWS * S::CHUNKS; i += S::THREADS) {
 		const unsigned r = i / S::CHUNKS, column = i % S::CHUNKS * 8;
-		const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
+		const attend_place at = attend_row(c, u, t, r);
 		chunk x = {};
-		if (query < u.n && head < u.head + c.shared) {
-			const float *row = reinterpret_cast<const float *>(c.q.p) + (u.row + query) * c.q.stride;
+		if (at.mine) {
+			const float *row = reinterpret_cast<const float *>(c.q.p) + (u.row + at.query) * c.q.stride;
 			const float sign = c.scale < 0 ? -1.0f : 1.0f;
-			x = chunk_of<typename S::T>(row + head * c.head_width, column, c.head_width, c.q.wide, sign);
+			x = chunk_of<typename S::T>(row + at.head * c.head_width, column, c.head_width, c.q.wide, sign);
 		}
 		*reinterpret_cast<chunk *>(shared + r * S::STRIDE + column) = x;
 	}
@@ -354,22 +354,22 @@ template <class S> DEVICE void finish(tile_state<S> *x, const attend_call &c, co
 		UNROLL
 		for (unsigned half = 0; half < 2; half++) {
 			const unsigned r = row_of<S>(thread, m, half);
-			const uint32_t query = t.query + r / c.heads, head = t.head + r % c.heads;
+			const attend_place at = attend_row(c, u, t, r);
 			float total = x->total[m][half];
 			total += warp_shuffle_xor(total, 1);
 			total += warp_shuffle_xor(total, 2);
-			if (query >= u.n || head >= u.head + c.shared)
+			if (!at.mine)
 				continue;
 			const float inverse = 1 / total;
-			const size_t row = u.row + query;
+			const size_t row = u.row + at.query;
 			UNROLL
 			for (unsigned n = 0; n < S::W / 8; n++) {
 				/* + 0: a sum of -0 is +0, as where a masked block came after it. */
 				const float *o = x->o[m][n] + 2 * half;
 				const float a = (o[0] + 0.0f) * inverse, b = (o[1] + 0.0f) * inverse;
-				attend_give(c, row, head, n * 8 + thread % 4 * 2, a, b);
+				attend_give(c, row, at.head, n * 8 + thread % 4 * 2, a, b);
 			}
-			if (head * c.head_width + c.head_width == c.to.width && thread % 4 == 0)
+			if (at.head * c.head_width + c.head_width == c.to.width && thread % 4 == 0)
 				attend_pad(c, row);
 		}
 }
