@@ -8,6 +8,7 @@ prefix = /usr/local
 bindir = $(prefix)/bin
 mandir = $(prefix)/share/man
 datadir = $(prefix)/share/onelayer
+moduledir = $(prefix)/lib/onelayer
 
 CFLAGS = -O2 -g
 WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes $(if $(DEVELOPER),-Werror)
@@ -27,7 +28,9 @@ LIBRARY := $(filter-out kernels/cpu/x86%,$(LIBRARY))
 endif
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out libcommon/main.c,$(LIBRARY)))
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c)) $(BUILD)/unit/toy
+UNITS_C := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+UNITS_CC := $(patsubst tests/unit/%.cc,$(BUILD)/unit/%,$(wildcard tests/unit/*.cc))
+UNITS := $(UNITS_C) $(UNITS_CC) $(BUILD)/unit/toy
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(filter-out %/driver.c,$(wildcard tests/fuzz/*.c)))
 
 # Asked once, when the first file is compiled.  msgpack-c's package has two names.
@@ -47,15 +50,17 @@ LIBS = $(PACKAGE_LIBS) -ldnnl -ldl -lm
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 FLAGS_x86_avx2 = -mavx2 -mfma -mf16c
 FLAGS_x86_avx512 = $(AVX512)
+FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.
+FLAGS_cpu_weights = -O3
 FLAGS_dtype = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_compare_sums = -O3 -fno-trapping-math
 FLAGS_components = -O3
 FLAGS_steering = -O3
 
-all: $(TOOLS:%=$(BINDIR)/%)
+all: $(TOOLS:%=$(BINDIR)/%) cuda
 
 $(BINDIR)/%: $(BUILD)/tools/%.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
@@ -70,6 +75,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcommon/site.o: $(BUILD)/aliases.inc
+$(BUILD)/kernels/cuda_module.o: $(BUILD)/cuda_abi.inc
 
 # alias TAB ours TAB whose -> { "alias", "ours" },
 $(BUILD)/aliases.inc: libcommon/aliases.tsv
@@ -77,17 +83,106 @@ $(BUILD)/aliases.inc: libcommon/aliases.tsv
 	awk -F '\t' '!/^#/ && NF { printf "{ \"%s\", \"%s\" },\n", $$1, $$2 }' $< >$@
 
 # Changes, and so rebuilds everything, only when the commands do.
+remember = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 $(BUILD)/flags: FORCE
+	$(call remember,$(COMPILE) : $(LINK) : $(LIBS) : $(OBJECTS))
+
+# -------- the CUDA back end: a module that the programs load when --device asks for it (kernels/cuda_module.h).
+# kernels/cuda/*.cu are compiled for the card by nvcc and for the host, where tests run them, by the C++ compiler.
+# CUDA=no leaves the card's out; NVCC=... names a compiler.
+
+CUDA_BOTH := $(wildcard kernels/cuda/*.cu)
+CUDA_CARD := $(wildcard kernels/cuda/card/*.cu)
+CUDA_HOST := $(wildcard kernels/cuda/host/*.cc)
+CUDA_INCLUDES = -iquote kernels/cuda -iquote kernels/cuda/host $(INCLUDES)
+# What the module needs of the library; it exports one symbol and takes none from the program that loads it.
+CUDA_C = $(addprefix $(BUILD)/pic/,libcommon/error.o libcommon/dtype.o kernels/view.o)
+$(BUILD)/pic/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	@echo '$(subst ','\'',$(COMPILE) : $(LINK) : $(LIBS) : $(OBJECTS))' >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+# The layout that program and module must agree on.
+CUDA_ABI = kernels/ops.h kernels/cuda_module.h libcommon/model.h libcommon/dtype.h libcommon/error.h
+$(BUILD)/cuda_abi.inc: $(CUDA_ABI)
+	@mkdir -p $(@D)
+	cat $(CUDA_ABI) | cksum | awk '{ print "#define CUDA_ABI " $$1 "u" }' >$@
+
+CXX = $(if $(findstring clang,$(CC)),clang++,g++)
+CXX_WARNINGS = -Wall -Wextra -Wshadow -Wvla $(if $(DEVELOPER),-Werror)
+CXX_COMPILE = $(CXX) -std=gnu++17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(CUDA_INCLUDES) $(CPPFLAGS) $(CXX_WARNINGS) \
+	$(NUMBERS) -pthread -fPIC -fvisibility=hidden $(CFLAGS)
+CXX_LINK = $(CXX) -pthread $(CFLAGS) $(LDFLAGS)
+# A sanitizer's own symbols are the program's.
+ALL_DEFINED = $(if $(findstring -fsanitize,$(CFLAGS)),,-Wl,-z,defs)
+HOST = $(BUILD)/cuda-host
+HOST_OBJECTS := $(CUDA_BOTH:%.cu=$(HOST)/%.o) $(CUDA_HOST:%.cc=$(HOST)/%.o)
+
+$(HOST)/onelayer-cuda.so: $(HOST_OBJECTS) $(CUDA_C)
+	$(call say,LINK)$(CXX_LINK) $(ALL_DEFINED) -shared -o $@ $^
+$(HOST)/%.o: %.cu $(HOST)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX_COMPILE) -MMD -MP -c -o $@ -x c++ $<
+$(HOST)/%.o: %.cc $(HOST)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX_COMPILE) -MMD -MP -c -o $@ $<
+$(HOST)/kernels/cuda/module.o: $(BUILD)/cuda_abi.inc
+$(HOST)/flags: FORCE
+	$(call remember,$(CXX_COMPILE) : $(CXX_LINK) : $(HOST_OBJECTS))
+
+NVCC = $(eval NVCC := $$(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null))$(NVCC)
+# sm_80 and later, as this compiler knows them; and those of the cards that are here.
+CUDA_KNOWN = $(eval CUDA_KNOWN := $$(filter-out sm_5% sm_6% sm_7%,$$(shell $$(NVCC) --list-gpu-code)))$(CUDA_KNOWN)
+CUDA_HERE = $(eval CUDA_HERE := $$(sort $$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | \
+	sed -n 's/^\([0-9]*\)\.\([0-9]*\)$$$$/sm_\1\2/p')))$(CUDA_HERE)
+CUDA_ARCHES = $(or $(filter $(CUDA_HERE),$(CUDA_KNOWN)),sm_80)
+# Code for each, and PTX of the first, which later cards translate.
+CUDA_CODE = $(foreach a,$(CUDA_ARCHES),-gencode arch=$(a:sm_%=compute_%),code=$(a)) \
+	-gencode arch=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES))),code=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES)))
+comma = ,
+space = $(subst ,, )
+# Products and sums are rounded as they are written.
+CUDA_NUMBERS = -fmad=false
+CUDA_COMPILE = $(NVCC) -std=c++17 -O3 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
+	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
+CUDA_LINK = $(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs
+CARD = $(BUILD)/cuda
+CARD_OBJECTS := $(patsubst %.cu,$(CARD)/%.o,$(CUDA_BOTH) $(CUDA_CARD))
+CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
+
+# What goes wrong here leaves the programs as they are: --device cpu needs none of it.
+cuda: $(CUDA_C) $(BUILD)/cuda_abi.inc
+	@if test '$(CUDA)' = no; then :; elif test -z '$(NVCC)'; then echo 'onelayer-cuda.so: not built: there is no nvcc'; \
+	else $(MAKE) --no-print-directory -s $(CUDA_MODULE) || echo 'onelayer-cuda.so: not built: $(NVCC) failed (above); --device cuda will say so'; fi
+$(CUDA_MODULE): $(CARD_OBJECTS) $(CUDA_C)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CUDA_LINK) -o $@ $^
+$(CARD)/%.o: %.cu $(CARD)/flags
+	@mkdir -p $(@D)
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+$(CARD)/kernels/cuda/module.o: $(BUILD)/cuda_abi.inc
+$(CARD)/flags: FORCE
+	$(call remember,$(CUDA_COMPILE) : $(CUDA_LINK) : $(CARD_OBJECTS))
+
+# One module for every card; install it with make install CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so
+cuda-all:
+	@test -n '$(NVCC)' || { echo 'make cuda-all needs nvcc' >&2; exit 1; }
+	@+$(SUBMAKE) DEVELOPER=1 CARD=$(BUILD)/cuda-all CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so CUDA_ARCHES='$(CUDA_KNOWN)' \
+		$(BUILD)/cuda-all/onelayer-cuda.so
 
 # -------- tests.  A program of tests/unit is run by itself, or by the tests/*.t of its name.
 
-unit: $(UNITS)
-$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
+unit: $(UNITS) $(HOST)/onelayer-cuda.so
+$(UNITS_C): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/stub.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
+
+# Kernels' words and the fake device, by themselves.
+$(UNITS_CC): $(BUILD)/unit/%: $(HOST)/tests/unit/%.o $(CUDA_HOST:%.cc=$(HOST)/%.o) $(HOST)/kernels/cuda/gpu_choose.o $(CUDA_C)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CXX_LINK) -o $@ $^ $(UNIT_LIBS)
+# Attention's kernels by themselves, against ref.
+$(BUILD)/unit/cuda_attend: UNIT_LIBS = $(LIBS)
+$(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS)) $(BUILD)/onelayer.a
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
@@ -118,7 +213,7 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omi
 test-asan: deps
 	+ASAN_OPTIONS=exitcode=99:detect_leaks=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 SANITIZED=1 \
-	$(SUBMAKE) BUILD=build/asan BINDIR=build/asan/bin CFLAGS='-O1 -g $(SANITIZE)' run-tests
+	$(SUBMAKE) CUDA=no BUILD=build/asan BINDIR=build/asan/bin CFLAGS='-O1 -g $(SANITIZE)' run-tests
 
 # Headers, layers, linters, manual pages, then everything once more under the sanitizers.
 check: deps
@@ -146,14 +241,27 @@ bench: deps
 run-bench: all $(BENCHES)
 	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
 
+# What can be seen on a card alone; DRY=1 tries the scripts on the host.
+$(CARD)/rates: $(CARD)/tests/gpu/rates.o $(CARD_OBJECTS) $(CUDA_C)
+	$(call say,LINK)$(NVCC) -cudart static -o $@ $^
+$(HOST)/rates: $(HOST)/tests/gpu/rates.o $(HOST_OBJECTS) $(CUDA_C)
+	$(call say,LINK)$(CXX_LINK) -o $@ $^
+test-gpu: deps
+	@+$(SUBMAKE) all $(if $(DRY),unit)
+	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/test.sh
+bench-gpu: deps
+	@+$(SUBMAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
+	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/bench.sh
+
 deps:
 	@tests/deps.sh
 
 # -------- the rest
 
 install: all
-	install -d $(addprefix $(DESTDIR),$(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 $(datadir)/pipelines)
+	install -d $(addprefix $(DESTDIR),$(bindir) $(moduledir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 $(datadir)/pipelines)
 	install $(TOOLS:%=$(BINDIR)/%) $(DESTDIR)$(bindir)
+	test ! -e $(CUDA_MODULE) || install $(CUDA_MODULE) $(DESTDIR)$(moduledir)/onelayer-cuda.so
 	for s in 1 5 7; do for m in man/*.$$s; do \
 		test ! -e $$m || install -m 644 $$m $(DESTDIR)$(mandir)/man$$s || exit; done; done
 	install -m 644 libcommon/aliases.tsv $(DESTDIR)$(datadir)
@@ -163,26 +271,29 @@ install: all
 uninstall:
 	rm -f $(TOOLS:%=$(DESTDIR)$(bindir)/%)
 	for m in man/*.[157]; do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
-	rm -rf $(DESTDIR)$(datadir)
+	rm -rf $(DESTDIR)$(datadir) $(DESTDIR)$(moduledir)
 
 clean:
-	rm -rf build $(TOOLS:%=bin/%)
+	rm -rf build $(TOOLS:%=bin/%) bin/onelayer-cuda.so
 
 help:
 	@echo 'make            the programs, into bin/'
+	@echo 'make cuda-all   the CUDA back end for every card from sm_80 on (nvcc)'
 	@echo 'make demo       a small model from text to steered text, checked; installs what is missing'
 	@echo 'make test       all tests; installs what is missing'
 	@echo 'make check      linters, layering, manual pages, and the tests under ASan and UBSan'
 	@echo 'make test-asan  the tests under ASan and UBSan alone'
 	@echo 'make bench      how fast'
+	@echo 'make test-gpu   the tests that need a GPU; make bench-gpu: how fast it is'
 	@echo 'make fuzz       fuzzers with libFuzzer (clang)'
 	@echo 'make deps       Debian and Ubuntu packages that are missing'
 	@echo 'make install    to $(prefix), or prefix=...; DESTDIR=... stages it;  make uninstall'
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench deps install uninstall clean help
+.PHONY: all cuda cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
--include $(UNITS:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)
+-include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_C:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
+-include $(UNITS_C:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

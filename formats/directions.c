@@ -119,7 +119,7 @@ static int read_values(struct loading *l, int fd, enum dtype dtype, const uint64
 	for (; n_dims > FRAME_DIMS && dim[0] == 1; n_dims--)
 		dim++;
 	if (!dtype_is_float(dtype) || n_dims < 1 || n_dims > FRAME_DIMS)
-		return error_set(e, "%s: %s isn't an array of 1 to 4 dimensions of floating-point numbers", l->v->path, what);
+		return error_set(e, "%s: %s has to hold floating-point numbers in 1 to 4 dimensions", l->v->path, what);
 	if (len > FRAME_ROWS_LIMIT)
 		return error_set(e, "%s: %s has %llu bytes, 1 GiB is the most", l->v->path, what, (unsigned long long)len);
 	one->dtype = dtype;

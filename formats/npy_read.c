@@ -148,7 +148,7 @@ int npy_read(struct npy *n, int fd, uint64_t size, const char *path, struct erro
 	if (rc == 0 && parse_header(n, (struct cursor){ text, text + len }) < 0)
 		rc = error_set(e, "%s: its header can't be read; a plain array is needed, not a table or objects", path);
 	else if (rc == 0 && read_type(n) < 0)
-		rc = error_set(e, "%s: arrays of '%s' can't be compared", path, n->type);
+		rc = error_set(e, "%s: arrays of '%s' can't be read; little-endian numbers can", path, n->type);
 	free(text);
 	n->offset = prefix + len;
 	return rc < 0 ? -1 : check_len(n, size, path, e);

@@ -77,6 +77,15 @@ static int find_variant(struct side *s, const char *wanted, struct error *e)
 	return 0;
 }
 
+/* A stream without variants is compared whole with one of the other's; that neither has any is a slip. */
+static int check_variants(const struct row_match *r, const char *wanted, struct error *e)
+{
+	const struct tms_reader *a = r->side[0].reader, *b = r->side[1].reader;
+	if (wanted && !tms_header(a)->n_variants && !tms_header(b)->n_variants)
+		return error_set(e, "--variant %s: neither %s nor %s has variants", wanted, tms_name(a), tms_name(b));
+	return 0;
+}
+
 /* Different models are what tdiff is for: they are told, and no difference. */
 static char *describe_models(const struct tms_header *a, const struct tms_header *b)
 {
@@ -100,6 +109,10 @@ struct row_match *row_match_open(const char *path_a, const char *path_b, const c
 			row_match_close(r);
 			return NULL;
 		}
+	}
+	if (check_variants(r, variant, e) < 0) {
+		row_match_close(r);
+		return NULL;
 	}
 	list->models = describe_models(tms_header(r->side[0].reader), tms_header(r->side[1].reader));
 	return r;

@@ -49,13 +49,27 @@ static void *take(struct taker *t, size_t len)
 	return p;
 }
 
+/* Whether rows of a buffer ever exist: a back end that finishes products in cache needs none for what nobody wants. */
+static bool needed(enum buffer which, const struct ops *ops, struct device *d, const struct model *m,
+                   const bool wanted[SITE_COUNT])
+{
+	if (!ops_finish(ops, d))
+		return true;
+	switch (which) {
+	case BUFFER_PROJ: return m->post_norms || m->parallel || wanted[SITE_ATTN_PROJ] || wanted[SITE_ATTN_OUT];
+	case BUFFER_GATE_UP: return wanted[SITE_MLP_GATE] || wanted[SITE_MLP_UP] || wanted[SITE_MLP_ACT];
+	case BUFFER_DOWN: return m->post_norms || wanted[SITE_MLP_OUT];
+	default: return true;
+	}
+}
+
 static void take_tile(struct taker *t, struct tile_memory *tile, const struct ops *ops, struct device *d,
                       const struct model *m, const bool wanted[SITE_COUNT])
 {
 	size_t width[BUFFER_COUNT], n = ops->row_tile;
 	widths(m, wanted, width);
-	for (int i = 0; i < BUFFER_COUNT; i++)
-		tile->buffer[i] = take(t, n * width[i] * dtype_size(ops->work));
+	for (enum buffer i = 0; i < BUFFER_COUNT; i++)
+		tile->buffer[i] = take(t, needed(i, ops, d, m, wanted) ? n * width[i] * dtype_size(ops->work) : 0);
 	tile->norm_operand = take(t, operand_most(ops, d, n, m->width));
 	tile->act_operand = take(t, operand_most(ops, d, n, m->inner));
 }

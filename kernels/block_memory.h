@@ -11,10 +11,10 @@
 enum buffer {
 	BUFFER_NORM,            /* (n, H) attn_norm or mlp_norm as rows, where a site wants them */
 	BUFFER_QKV,             /* (n, (A + 2G) D) */
-	BUFFER_PROJ,            /* (n, H) attention's output */
-	BUFFER_GATE_UP,         /* (n, 2I) or (n, I) */
+	BUFFER_PROJ,            /* (n, H) attention's output, where it is seen before it joins the stream */
+	BUFFER_GATE_UP,         /* (n, 2I) or (n, I), the same */
 	BUFFER_ACT,             /* (n, I), where a site wants it */
-	BUFFER_DOWN,            /* (n, H) the MLP's output */
+	BUFFER_DOWN,            /* (n, H) the MLP's output, the same */
 	BUFFER_ROUTER,          /* (n, E) */
 	BUFFER_COUNT
 };

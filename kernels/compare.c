@@ -44,7 +44,7 @@ struct comparer {
 
 struct comparer *comparer_open(struct workers *w, const struct compare_rules *rules, struct error *e)
 {
-	bool unused;
+	struct bf16_products unused;
 	const struct unit *unit = unit_choose(&unused, e);
 	if (!unit)
 		return NULL;

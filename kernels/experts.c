@@ -62,10 +62,16 @@ static size_t chunk_operand(const struct ops *ops, struct device *d, size_t k)
 	return aligned(operand_most(ops, d, ops->expert_chunk, k));
 }
 
+/* Bytes of a chunk's gate and up, for back ends that finish them in a second pass. */
+static size_t gate_up_len(const struct ops *ops, const struct device *d, const struct model *m)
+{
+	return ops_finish(ops, d) ? 0 : aligned(ops->expert_chunk * gate_up_width(m) * dtype_size(ops->work));
+}
+
 static size_t scratch_len(const struct ops *ops, struct device *d, const struct model *m)
 {
 	return chunk_operand(ops, d, m->width) + chunk_operand(ops, d, m->expert_inner) +
-	       aligned(ops->expert_chunk * gate_up_width(m) * dtype_size(ops->work));
+	       gate_up_len(ops, d, m);
 }
 
 static size_t wave_rows(const struct ops *ops, size_t n_slots)
@@ -109,7 +115,7 @@ struct experts *experts_open(const struct ops *ops, struct device *d, const stru
 	for (size_t i = 0; i < x->n_slots; i++) {
 		x->scratch[i].gathered = take(&at, chunk_operand(ops, d, m->width));
 		x->scratch[i].act = take(&at, chunk_operand(ops, d, m->expert_inner));
-		x->scratch[i].gate_up = take(&at, ops->expert_chunk * gate_up_width(m) * element);
+		x->scratch[i].gate_up = take(&at, gate_up_len(ops, d, m));
 	}
 	x->wave = take(&at, wave_rows(ops, x->n_slots) * m->width * element);
 	x->sum = take(&at, max_rows * m->width * element);

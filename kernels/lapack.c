@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "memory.h"
 
@@ -31,6 +32,9 @@ static struct {
 	void (*dormtr)(const char *, const char *, const char *, const int *, const int *, const double *, const int *,
 	               const double *, double *, const int *, double *, const int *, int *, size_t, size_t, size_t);
 } blas;
+
+/* What OpenBLAS takes for a thread that calls it: 32 << 22 on x86-64, and no more elsewhere. */
+static const size_t BUFFER = (size_t)32 << 22;
 
 /* Columns that dsytrd and dormtr turn at once; more memory than that they don't use well. */
 enum { BLOCK = 64 };
@@ -96,7 +100,28 @@ static bool find_all(void)
 	return true;
 }
 
-int lapack_open(struct error *e)
+/*
+ * OpenBLAS takes a buffer for each thread that calls it, and where it gets none (under ulimit -v) it asks again for ever.  So it
+ * is tried here, with pages that are never touched.
+ */
+static int try_buffers(size_t n_threads, struct error *e)
+{
+	size_t got = 0;
+	void **at = mem_zero(n_threads, sizeof *at);
+	for (; got < n_threads; got++) {
+		at[got] = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (at[got] == MAP_FAILED)
+			break;
+	}
+	for (size_t i = 0; i < got; i++)
+		munmap(at[i], BUFFER);
+	free(at);
+	return got == n_threads ? 0 : error_set(e, "OpenBLAS needs %zu MB of address space for each of %zu threads and finds it for "
+	                                        "%zu; raise ulimit -v, or ask for fewer threads with -j",
+	                                        BUFFER >> 20, n_threads, got);
+}
+
+int lapack_open(size_t n_threads, struct error *e)
 {
 	if (blas.library)
 		return 0;
@@ -104,7 +129,7 @@ int lapack_open(struct error *e)
 	if (!blas.library)
 		return error_set(e, "OpenBLAS (libopenblas.so.0) can't be loaded: %s; Debian has it in libopenblas0", dlerror());
 	if (find_all())
-		return 0;
+		return try_buffers(n_threads, e);
 	dlclose(blas.library);
 	blas.library = NULL;
 	return error_set(e, "libopenblas.so.0 lacks functions of OpenBLAS or LAPACK; install another build of it");

@@ -11,9 +11,10 @@
 
 /*
  * Loads the library, before any of the others is called; once it is loaded, does nothing.  OPENBLAS_CORETYPE in the environment
- * overrides the choice of its kernels.  0, or -1 and e: it isn't installed.
+ * overrides the choice of its kernels.  0, or -1 and e: it isn't installed, or finds no memory for calls from n_threads threads at
+ * once.
  */
-int lapack_open(struct error *e) MUST_CHECK;
+int lapack_open(size_t n_threads, struct error *e) MUST_CHECK;
 
 /* The library and the processor's kind that its bits depend on, as a stream's history says it: "cpu openblas 0.3.21 SkylakeX". */
 const char *lapack_backend(void);

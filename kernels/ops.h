@@ -87,7 +87,7 @@ struct routing {                /* of n rows */
 struct gate {
 	enum activation act;
 	bool gated;             /* the weight's columns are gate, then up: act(gate) * up; else act(up) */
-	struct rows scratch;    /* (n, w->n), for back ends that finish in a second pass */
+	struct rows scratch;    /* (n, w->n), for back ends that finish in a second pass (see finishes) */
 };
 
 /* The columns of gate (none: p NULL) and of up in gate->scratch; size: of an element of the working type. */
@@ -123,6 +123,8 @@ struct ops {
 	/* `len` bytes of the device's memory for `what`, 64-byte aligned (256 on cuda).  NULL and e without.  give takes NULL. */
 	void *(*take)(struct device *d, size_t len, const char *what, struct error *e);
 	void (*give)(struct device *d, void *p);
+	/* Before anything is taken: 0 if len bytes can be, in several pieces; -1 and e, with how much memory for `what` would do. */
+	int (*check_room)(const struct device *d, size_t len, const char *what, struct error *e);
 	/* Bytes that take can still give. */
 	size_t (*spare)(const struct device *d);
 	/* Bytes that a batch's buffers may take (block_len). */
@@ -187,6 +189,10 @@ struct ops {
 	 */
 	void (*product)(struct device *d, const struct operand *a, const struct weight *w, struct rows out, size_t tile);
 
+	/* Whether product_add and product_act finish while results are in cache: their scratch rows may then have p NULL.
+	 * NULL: never. */
+	bool (*finishes)(const struct device *d);
+
 	/* product, then into += it.  scratch (n, w->n): for back ends that finish in a second pass. */
 	void (*product_add)(struct device *d, const struct operand *a, const struct weight *w, struct rows scratch,
 	                    struct rows into, size_t tile);
@@ -244,6 +250,11 @@ struct ops {
 	void (*scatter)(struct device *d, struct rows into, struct rows from, const uint32_t *list, const void *factor,
 	                size_t n);
 };
+
+static inline bool ops_finish(const struct ops *ops, const struct device *d)
+{
+	return ops->finishes && ops->finishes(d);
+}
 
 extern const struct ops ops_ref, ops_cpu;
 

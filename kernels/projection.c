@@ -82,7 +82,10 @@ static int check(struct projections *p, size_t k, struct error *e)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		struct one *one = &p->at[i];
-		char *place = place_text(&one->place);
+		const struct frame *either = one->vectors ? one->vectors : one->mean;
+		struct place own = place_of(either);
+		own.variant = one->place.variant;
+		char *place = place_text(&own);
 		int rc = 0;
 		if (!one->vectors || !one->mean || one->mean->dim[0] != one->vectors->dim[1])
 			rc = error_set(e, "%s: has no components_ with their mean_ for %s", p->name, place);

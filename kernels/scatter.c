@@ -468,6 +468,22 @@ void scatter_diagonal(const struct scatter *s, double *diagonal)
 	}
 }
 
+int scatter_check(const struct scatter *s, struct error *e)
+{
+	double *at = mem_alloc((s->width + 1) * sizeof *at);
+	bool fits = isfinite(s->norm + s->norm_lost);
+	scatter_diagonal(s, at);
+	fits &= scatter_not_finite(at, DTYPE_F64, s->width) == s->width;
+	for (size_t c = 0; c < s->kind.n_classes; c++) {
+		if (!s->n[c])
+			continue;
+		scatter_mean(s, c, at);
+		fits &= scatter_not_finite(at, DTYPE_F64, s->width) == s->width;
+	}
+	free(at);
+	return fits ? 0 : error_set(e, "its values are so large that their squares leave the range of double precision");
+}
+
 double scatter_along(const struct scatter *s, const double *u)
 {
 	double *row = mem_alloc((s->width + 1) * sizeof *row);

@@ -77,6 +77,11 @@ void scatter_join(struct scatter *to, const struct scatter *from);
 void scatter_mean(const struct scatter *s, size_t class, double *mean);
 void scatter_diagonal(const struct scatter *s, double *diagonal);
 
+/*
+ * 0, or -1 and e if the values are so large that a mean, a variance or a row's length is none that double precision can hold.
+ */
+int scatter_check(const struct scatter *s, struct error *e) MUST_CHECK;
+
 /* Rows of all classes. */
 uint64_t scatter_rows(const struct scatter *s);
 

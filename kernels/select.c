@@ -3,33 +3,69 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda_module.h"
 #include "memory.h"
 
-static const struct ops *select_ops(const char *name, struct error *e)
+/* "cuda" or "cuda:N".  *index: N, or -1. */
+static bool is_cuda(const char *name, int *index)
 {
-	if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
-		return &ops_cpu;
-	if (strcmp(name, "ref") == 0)
-		return &ops_ref;
-	if (strncmp(name, "cuda", 4) == 0 && (!name[4] || name[4] == ':'))
-		error_set(e, "--device %s: this build has no CUDA back end; use --device cpu", name);
-	else
-		error_set(e, "--device %s: isn't one of auto, cpu, ref", name);
-	return NULL;
+	*index = -1;
+	if (strncmp(name, "cuda", 4) != 0 || (name[4] && name[4] != ':'))
+		return false;
+	if (!name[4])
+		return true;
+	char *end;
+	long n = strtol(name + 5, &end, 10);
+	*index = n < 1024 ? (int)n : 1024;
+	return name[5] >= '0' && name[5] <= '9' && !*end;
 }
 
-int backend_open(struct backend *b, const char *device, size_t jobs, struct error *e)
+static int open_with(struct backend *b, const struct ops *ops, const struct device_choice *choice, size_t jobs, struct error *e)
 {
-	*b = (struct backend){ .ops = select_ops(device, e) };
-	if (!b->ops)
-		return -1;
-	const struct device_choice choice = { .index = -1 };
-	b->workers = workers_open(b->ops->one_thread ? 1 : jobs, e);
-	b->device = b->workers ? b->ops->open(b->workers, &choice, e) : NULL;
+	b->ops = ops;
+	b->workers = workers_open(ops->one_thread ? 1 : jobs, e);
+	b->device = b->workers ? ops->open(b->workers, choice, e) : NULL;
 	if (!b->device)
 		return -1;
-	b->name = mem_format("%s %s", b->ops->name, b->ops->unit(b->device));
+	b->name = mem_format("%s %s", ops->name, ops->unit(b->device));
+	b->told = mem_string(b->name);
 	return 0;
+}
+
+static int open_cuda(struct backend *b, const struct device_choice *choice, size_t jobs, struct error *e)
+{
+	const struct ops *ops = cuda_module_load(e);
+	return ops ? open_with(b, ops, choice, jobs, e) : -1;
+}
+
+static int open_auto(struct backend *b, const struct device_choice *choice, size_t jobs, struct error *e)
+{
+	struct error why;
+	if (!cuda_module_exists())
+		return open_with(b, &ops_cpu, choice, jobs, e);
+	if (open_cuda(b, choice, jobs, &why) == 0)
+		return 0;
+	backend_close(b);
+	if (open_with(b, &ops_cpu, choice, jobs, e) < 0)
+		return -1;
+	free(b->told);
+	b->told = mem_format("%s (not cuda: %s)", b->name, why.text);
+	return 0;
+}
+
+int backend_open(struct backend *b, const char *device, uint64_t vram, size_t jobs, struct error *e)
+{
+	struct device_choice choice = { .index = -1, .memory = vram };
+	*b = (struct backend){ 0 };
+	if (!device || strcmp(device, "auto") == 0)
+		return open_auto(b, &choice, jobs, e);
+	if (is_cuda(device, &choice.index))
+		return open_cuda(b, &choice, jobs, e) < 0 ? error_in(e, "--device %s", device) : 0;
+	if (strcmp(device, "cpu") != 0 && strcmp(device, "ref") != 0)
+		return error_set(e, "--device %s: isn't one of auto, cpu, cuda, cuda:N, ref", device);
+	if (vram)
+		return error_set(e, "--vram is the memory of a GPU; --device %s has none", device);
+	return open_with(b, strcmp(device, "cpu") == 0 ? &ops_cpu : &ops_ref, &choice, jobs, e);
 }
 
 void backend_close(struct backend *b)
@@ -39,5 +75,6 @@ void backend_close(struct backend *b)
 	if (b->workers)
 		workers_close(b->workers);
 	free(b->name);
+	free(b->told);
 	*b = (struct backend){ 0 };
 }

@@ -9,13 +9,15 @@ struct backend {
 	struct workers *workers;
 	struct device *device;
 	char *name;             /* "cpu avx512": for a stream's history */
+	char *told;             /* the name, and why auto found a CUDA module and didn't take it: for -v */
 };
 
 /*
- * device: "auto", "cpu" or "ref"; NULL: auto.  jobs: threads, 0: one a processor.  0; or -1 and e if it isn't known or isn't
- * in this build, and then backend_close is still due.
+ * device: "cpu", "ref", "cuda", "cuda:N", or "auto": cuda if all of it works, else cpu; NULL: auto.  vram: bytes of a cuda
+ * device's memory that may be used, 0: what is free.  jobs: threads, 0: one a processor.  0; or -1 and e, which says why the
+ * device can't be used, and then backend_close is still due.
  */
-int backend_open(struct backend *b, const char *device, size_t jobs, struct error *e) MUST_CHECK;
+int backend_open(struct backend *b, const char *device, uint64_t vram, size_t jobs, struct error *e) MUST_CHECK;
 
 /* All zero is allowed. */
 void backend_close(struct backend *b);

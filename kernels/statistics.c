@@ -100,7 +100,7 @@ int statistics_open(struct statistics *s, char **files, size_t n, bool merge, st
 	int rc;
 	if (!merge && n > 1)
 		return error_set(e, "%s: one FILE is read; tcat joins several, and --merge states", files[1]);
-	if (s->kind.matrix && lapack_open(e) < 0)
+	if (s->kind.matrix && lapack_open(workers_count(s->workers), e) < 0)
 		return -1;
 	rc = merge ? open_states(s, files, n, e) : open_rows(s, n ? files[0] : NULL, e);
 	if (rc < 0)
@@ -119,6 +119,18 @@ void statistics_close(struct statistics *s)
 	tms_close(s->in);
 	tms_header_release(&s->header);
 	s->n_states = 0;
+}
+
+/* A finished scatter to whom it is for. */
+static int give(struct statistics *s, const struct place *place, struct scatter *scatter, struct error *e)
+{
+	if (scatter_check(scatter, e) == 0)
+		return s->each(s->context, place, scatter, e);
+	char *name = place_text(place);
+	scatter_close(scatter);
+	error_in(e, "%s", name);
+	free(name);
+	return -1;
 }
 
 /* -------- states */
@@ -178,7 +190,7 @@ static int read_states(struct statistics *s, struct error *e)
 				at[n++] = &s->states[i];
 		rc = join_place(s, at, n, &joined, e);
 		if (rc == 0)
-			rc = s->each(s->context, &place, joined, e);
+			rc = give(s, &place, joined, e);
 		else
 			scatter_close(joined);
 		place_release(&place);
@@ -197,7 +209,7 @@ static int hand_over(struct statistics *s, struct series_set *set, int layer, st
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct scatter *scatter = set->at[i]->scatter;
 		set->at[i]->scatter = NULL;
-		rc = s->each(s->context, &set->at[i]->place, scatter, e);
+		rc = give(s, &set->at[i]->place, scatter, e);
 	}
 	series_drop(set, n);
 	return rc;

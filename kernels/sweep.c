@@ -83,13 +83,22 @@ static size_t device_len(const struct sweep *s, size_t n_rows, const bool wanted
 	       block_len(s->ops, s->device, s->m, workers_count(s->workers), n_rows, wanted, s->filters);
 }
 
-/* Rows a batch: as many tiles as fit the memory that the back end allows, whatever the data.  With filters it depends on the
+/* Long samples' keys and rotary tables come later, and have a little room here. */
+static int check_room(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT], struct error *e)
+{
+	size_t len = device_len(s, n_rows, wanted);
+	return s->ops->check_room(s->device, len + len / 32, "the layers' weights and batches", e);
+}
+
+/* Rows a batch: as many tiles as fit the memory that the back end allows and a device has, whatever the data.  With filters it depends on the
  * model alone. */
 static size_t sweep_batch_rows(const struct sweep *s, const bool wanted[SITE_COUNT])
 {
-	size_t memory = s->ops->batch_room(s->device), spare = s->ops->host || s->filters ? SIZE_MAX : s->ops->spare(s->device);
+	struct error full;
+	size_t memory = s->ops->batch_room(s->device);
 	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
-	while (tiles > 1 && (batch_len(s, tiles * tile, wanted) > memory || device_len(s, tiles * tile, wanted) > spare / 4 * 3))
+	while (tiles > 1 && (batch_len(s, tiles * tile, wanted) > memory ||
+	                     (!s->filters && check_room(s, tiles * tile, wanted, &full) < 0)))
 		tiles--;
 	if (tiles > slots)      /* every thread the same number */
 		tiles -= tiles % slots;
@@ -101,12 +110,11 @@ static int check_device(const struct sweep *s, size_t n_rows, const bool wanted[
 {
 	if (s->ops->host)
 		return 0;
-	size_t len = device_len(s, n_rows, wanted), spare = s->ops->spare(s->device);
-	if (len > spare)
-		return error_set(e, "%s: a run of these layers takes %zu MiB of the device's memory, and %zu MiB may be used",
-		                 s->m->name, (len >> 20) + 1, spare >> 20);
-	progress_note("%zu MiB of the device's memory for weights and a batch, and %zu MiB left for rows", len >> 20,
-	              (spare - len) >> 20);
+	if (check_room(s, n_rows, wanted, e) < 0)
+		return -1;
+	size_t len = device_len(s, n_rows, wanted);
+	progress_note("%zu MiB of the device's memory for weights and batches, and %zu MiB left for rows", len >> 20,
+	              (s->ops->spare(s->device) - len) >> 20);
 	return 0;
 }
 
@@ -386,6 +394,7 @@ static int run_pass(struct pass *p, struct sweep_times *total, struct error *e)
 	p->times.stall = clock_seconds() - start;
 	if (run_batches(p, e) < 0 || end_layers(p, e) < 0)
 		return -1;
+	p->s->ops->wait(p->s->device); /* rows that stay on the device may still be at work with these weights */
 	loader_release(p->loader, p->to);
 	p->times.seconds = clock_seconds() - start;
 	take_block_times(p, &before);

@@ -10,7 +10,8 @@ double comparison_cosine(const struct comparison *c)
 		return 1;
 	/* Two roots: the product of the sums may overflow. */
 	double cosine = tally_value(&c->ab) / (sqrt(aa) * sqrt(bb));
-	return cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
+	/* 0 / 0 has a sign, which says nothing. */
+	return isnan(cosine) ? NAN : cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
 }
 
 static double root_of_mean(const struct tally_sum *s, uint64_t n)

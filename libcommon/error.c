@@ -26,6 +26,21 @@ int error_errno(struct error *e, const char *format, ...)
 	return -1;
 }
 
+void error_print(const char *program, const char *text)
+{
+	fprintf(stderr, "%s: ", program);
+	for (const char *p = text; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+		if (c == '\n' || c == '\t')
+			fputs(c == '\n' ? "\\n" : "\\t", stderr);
+		else if (c < ' ' || c == 127)
+			fprintf(stderr, "\\x%02x", c);
+		else
+			putc(c, stderr);
+	}
+	putc('\n', stderr);
+}
+
 int error_in(struct error *e, const char *format, ...)
 {
 	char was[sizeof e->text];

@@ -1,6 +1,6 @@
 /*
  * Errors are values: a function that can fail returns -1 (or NULL) and leaves one finished
- * sentence in the caller's struct error.  Only main.c prints it.
+ * sentence in the caller's struct error.  Only main.c has it printed.
  */
 #ifndef ERROR_H
 #define ERROR_H
@@ -18,6 +18,9 @@ int error_set(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The same, followed by ": " and the text of errno. */
 int error_errno(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Prints "program: text" and the line's end to standard error, with control characters (from ids, labels, names of files) escaped. */
+void error_print(const char *program, const char *text);
 
 /* Puts "context: " before the sentence already there.  Always returns -1. */
 int error_in(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -94,6 +94,6 @@ int main(int argc, char **argv)
 		r = error_errno(&e, "<stdout>");
 	progress_close();
 	if (r < 0)
-		fprintf(stderr, "%s: %s\n", tool.name, *e.text ? e.text : "failed");
+		error_print(tool.name, *e.text ? e.text : "failed");
 	return r < 0 ? 2 : r > 0 ? 1 : 0;
 }

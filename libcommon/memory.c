@@ -90,18 +90,19 @@ static void *try_aligned(size_t size, size_t unit, const char *what, struct erro
 	return p;
 }
 
+/* From LARGE on memory is asked for in the processor's large pages: a product's rows lie far apart. */
+enum { LARGE = 16 << 20, LARGE_PAGE = 2 << 20 };
+
 void *mem_try(size_t size, const char *what, struct error *e)
 {
-	return try_aligned(size, 64, what, e);
+	return size < LARGE ? try_aligned(size, 64, what, e) : mem_try_huge(size, what, e);
 }
-
-enum { HUGE_PAGE = 2 << 20 };
 
 void *mem_try_huge(size_t size, const char *what, struct error *e)
 {
-	if (size < HUGE_PAGE)
+	if (size < LARGE_PAGE)
 		return mem_try(size, what, e);
-	void *p = try_aligned(size, HUGE_PAGE, what, e);
+	void *p = try_aligned(size, LARGE_PAGE, what, e);
 	/* A wish: where the system has none, small ones do. */
 	if (p)
 		(void)!madvise(p, size, MADV_HUGEPAGE);

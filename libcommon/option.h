@@ -63,6 +63,7 @@ struct common {
 	bool quiet, verbose;    /* -q, -v */
 	const char *progress;   /* --progress: "auto", "json" or "off" */
 	const char *device;     /* --device */
+	uint64_t vram;          /* --vram; 0: what is free */
 	bool help, version;     /* --help, --version: main.c answers, nothing after them is parsed */
 };
 extern struct common common;
@@ -70,7 +71,9 @@ extern struct common common;
 #define OPTION_MODEL    { OPTION_STRING, 'm', NULL, &common.model, "MODEL", "a model directory, or org/name in the local hub cache", HISTORY_NO, 0 }
 #define OPTION_OUTPUT   { OPTION_STRING, 'o', NULL, &common.output, "FILE", "write FILE, complete or not at all, instead of standard output", HISTORY_NO, 0 }
 #define OPTION_JOBS     { OPTION_COUNT, 'j', NULL, &common.jobs, "N", "threads (default: one a processor)", HISTORY_NO, 1 }
-#define OPTION_DEVICE   { OPTION_STRING, 0, "device", &common.device, "DEVICE", "auto, cpu or ref (default auto)", HISTORY_NO, 0 }
+#define OPTION_DEVICE \
+	{ OPTION_STRING, 0, "device", &common.device, "DEVICE", "auto, cpu, cuda, cuda:N or ref (default auto)", HISTORY_NO, 0 }, \
+	{ OPTION_SIZE, 0, "vram", &common.vram, "SIZE", "memory of the GPU to use (default: nearly all that is free)", HISTORY_NO, 0 }
 #define OPTION_LAST     { OPTION_END, 0, NULL, NULL, NULL, NULL, HISTORY_NO, 0 }
 
 /*

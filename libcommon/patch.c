@@ -141,7 +141,9 @@ static int patch_add(struct patches *p, const char *text, struct error *e)
 	char *rest = NULL, *part = strtok_r(copy, "/", &rest);
 	field[0] = part ? part : "";
 	while (status == 0 && (part = strtok_r(NULL, "/", &rest))) {
-		if (strncmp(part, "pos:", 4) == 0)
+		if (strcmp(part, "pos:") == 0 || strcmp(part, "head:") == 0)
+			status = error_set(e, "--patch %s: /%s lists nothing; leave it out to take all", text, part);
+		else if (strncmp(part, "pos:", 4) == 0)
 			field[2] = part + 4;
 		else if (strncmp(part, "head:", 5) == 0)
 			field[3] = part + 5;
@@ -333,7 +335,10 @@ static int load_file(struct patches *p, size_t first, struct error *e)
 	struct tms_reader *r = tms_open(file, e);
 	struct frame *f;
 	int more = r ? 1 : -1;
-	if (r)
+	if (r && (tms_header(r)->kind == TMS_TOKENS || tms_header(r)->kind == TMS_VECTORS || tms_header(r)->kind == TMS_STATE))
+		more = error_set(e, "%s: %s: holds %s, which have no rows to take; give activations or a residual stream",
+		                 p->specs[first].text, tms_name(r), tms_kind_name(tms_header(r)->kind));
+	if (more > 0)
 		check_model(p, r);
 	while (more > 0 && (more = tms_next(r, &f, e)) > 0) {
 		for (size_t i = first; i < p->n_specs && more > 0; i++)

@@ -134,11 +134,11 @@ static void say(const char *format, va_list ap) __attribute__((format(printf, 1,
 
 static void say(const char *format, va_list ap)
 {
+	char text[2048];
+	vsnprintf(text, sizeof text, format, ap);
 	pthread_mutex_lock(&lock);
 	erase();
-	fprintf(stderr, "%s: ", tool.name);
-	vfprintf(stderr, format, ap);
-	putc('\n', stderr);
+	error_print(tool.name, text);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -65,7 +65,7 @@ int ranges_parse(struct ranges *r, const char *text, struct error *e)
 	int status = 0;
 	for (size_t i = 0; i < n && status == 0; i++)
 		if (parse_range(&r->range[i], item[i]) < 0)
-			status = error_set(e, "'%s' names no positions; last, all, N, from:N, A-B or A-B:STEP does", item[i]);
+			status = error_set(e, "'%s' is none of last, all, N, from:N, A-B and A-B:STEP", item[i]);
 	free(item);
 	if (status < 0)
 		ranges_release(r);

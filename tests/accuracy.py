@@ -3,7 +3,8 @@
 those that Hugging Face makes in the checkpoint's dtype (recorded in tests/data/goldens).
 Writes TAP.
 
-Usage: accuracy.py [--cpu-only | --ref-only] [NAME...]    (wide-* are made in TMPDIR when named)
+Usage: accuracy.py [--device=cpu|ref|cuda] [NAME...]    (wide-* are made in TMPDIR when named)
+Without --device: cpu and ref, ref not of wide-*.
 Needs NumPy, msgpack and xxhash; the programs are those in $BIN, else in bin/ beside tests/.
 """
 import importlib.util
@@ -24,6 +25,7 @@ BIN = os.path.abspath(os.environ.get("BIN", os.path.join(HERE, "..", "bin")))
 MODELS = os.path.join(HERE, "data", "models")
 GOLDENS = os.path.join(HERE, "data", "goldens")
 MOOD = os.path.join(HERE, "mood")
+DEVICE = next((a[len("--device="):] for a in sys.argv if a.startswith("--device=")), None)
 # Checkpoints that say the same as another one, in another spelling.
 TWINS = {"llama-yarn-v5-bf16": "llama-yarn-bf16"}
 LONG = 64               # a sample counts in the error from so many tokens on
@@ -297,8 +299,8 @@ class Fixture:
     def places(self, *sites):
         return [p for p in self.errors.error if p[0] in sites]
 
-    def check_cpu(self):
-        run = self.run("cpu", "f32")
+    def check_device(self, device):
+        run = self.run(device, "f32")
         if run is None:
             return
         self.ok(not self.errors.faults, "every site is there, finite, and masked where it should be",
@@ -312,7 +314,7 @@ class Fixture:
             theirs = sum(self.golden["rerouted"].values())
             self.ok(ours <= theirs, f"{ours} rows went to other experts; Hugging Face's: {theirs}")
         self.check_words(run)
-        if self.run("cpu", None):
+        if self.run(device, None):
             self.report("resid_post, default stream", self.places("resid_post"),
                         1.25 if self.f32 else 1.05)
 
@@ -367,8 +369,7 @@ def check_twin(tap, name):
     """Another spelling of the same model gives the same bits."""
     first = Fixture(tap, TWINS[name], os.path.join(MODELS, TWINS[name]))
     sites = {site for site, _ in first.true[-1]}
-    device = "ref" if "--ref-only" in sys.argv else "cpu"
-    runs = [Run(os.path.join(MODELS, n), first.data, device, "f32", sites) for n in (name, TWINS[name])]
+    runs = [Run(os.path.join(MODELS, n), first.data, DEVICE or "cpu", "f32", sites) for n in (name, TWINS[name])]
     failures = [r.failure for r in runs if r.failure]
     same = not failures and all(
         set(a) == set(b) and all(np.array_equal(a[p], b[p]) for p in a)
@@ -379,13 +380,14 @@ def check_twin(tap, name):
 def check_mood(tap):
     """The trained model with its tokenizer: ids, likelihood and top tokens of some prompts."""
     want = json_lines(os.path.join(GOLDENS, "mood-words.jsonl"))
+    device = f"--device {DEVICE or 'cpu'}"
     with tempfile.TemporaryDirectory() as d:
         with open(f"{d}/text.jsonl", "w") as f:
             f.writelines(json.dumps({"id": w["id"], "text": w["text"]}) + "\n" for w in want)
         failure = shell(f"cd {d} && tok -m {MOOD} text.jsonl >t.tms && tcat --json t.tms >ids.jsonl &&"
-                        f" embed -m {MOOD} t.tms | layer-run -m {MOOD} --device cpu >r.tms &&"
-                        f" unembed -m {MOOD} --nll --json r.tms >nll.jsonl &&"
-                        f" unembed -m {MOOD} --top 5 --json r.tms >top.jsonl")
+                        f" embed -m {MOOD} t.tms | layer-run -m {MOOD} {device} >r.tms &&"
+                        f" unembed -m {MOOD} {device} --nll --json r.tms >nll.jsonl &&"
+                        f" unembed -m {MOOD} {device} --top 5 --json r.tms >top.jsonl")
         if failure:
             tap.ok(False, "mood: text in, words out", [failure])
             return
@@ -410,9 +412,9 @@ def check(tap, name, scratch):
         subprocess.run([sys.executable, maker, scratch, name], check=True)
     fixture = Fixture(tap, name, path)
     fixture.check_truth()
-    if "--ref-only" not in sys.argv:
-        fixture.check_cpu()
-    if "--cpu-only" not in sys.argv and not name.startswith("wide"):
+    if DEVICE != "ref":
+        fixture.check_device(DEVICE or "cpu")
+    if DEVICE == "ref" or not DEVICE and not name.startswith("wide"):
         fixture.check_ref()
     if name == "mood":
         check_mood(tap)

@@ -7,6 +7,7 @@
 missing()
 {
 	command -v cc >/dev/null || echo '!a C compiler | gcc libc6-dev'
+	command -v g++ >/dev/null || echo '!a C++ compiler | g++'
 	command -v make >/dev/null || echo '!make | make'
 	command -v pkg-config >/dev/null || echo '!pkg-config | pkg-config pkgconf'
 	{ pkg-config --exists msgpack-c || pkg-config --exists msgpack; } 2>/dev/null ||

@@ -1,5 +1,6 @@
 #!/bin/sh
 # The same rows give the same bits: whatever the batch, threads, shards, pipes, memory, held layers, order and taps.
+# DEVICE, MODELS, LENGTHS (of the samples) and AGAIN (how often the data set is repeated) are for other tests that run this one.
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
@@ -18,17 +19,23 @@ same_rows()
 }
 
 # Ids of many lengths: one token, more than a tile of 512 rows, more than a batch of 4096, none.
-awk -v vocab="${VOCAB:-190}" 'BEGIN {
+awk -v lengths="${LENGTHS:-1 700 2 33 0 128 5 61 17 300 1 90}" 'BEGIN {
 	srand(7)
-	split("1 700 2 33 0 128 5 61 17 300 1 90", len, " ")
+	split(lengths, len, " ")
 	for (i = 1; i in len; i++) {
 		printf "{\"id\":\"s%d\",\"input_ids\":[", i
 		for (j = 0; j < len[i]; j++)
-			printf "%s%d", j ? "," : "", int(rand() * vocab)
+			printf "%s%d", j ? "," : "", int(rand() * 190)
 		print "]}"
 	}
 }' >ids.jsonl
 ok "tok -f ids" tok -f ids -o ids.tms ids.jsonl
+
+# run [OPTIONS]: layer-run on the device
+run()
+{
+	layer-run --device "${DEVICE:-auto}" "$@"
+}
 
 taps=resid_post,attn_norm,q_rot,attn_ctx,mlp_out
 
@@ -38,10 +45,10 @@ one()
 	one_name=$1
 	one_model=$2
 	shift 2
-	layer-run -m "$one_model" --tap "$taps=$one_name.taps" -o "$one_name.tms" "$@"
+	run -m "$one_model" --tap "$taps=$one_name.taps" -o "$one_name.tms" "$@"
 }
 
-for name in llama-bf16 gemma2-bf16 qwen3-moe-bf16 llama-f32
+for name in ${MODELS:-llama-bf16 gemma2-bf16 qwen3-moe-bf16 llama-f32}
 do
 	model=$TESTS/data/models/$name
 	embed -m "$model" -o in.tms ids.tms
@@ -68,10 +75,13 @@ do
 	ok "$name: another order: rows" same_rows base.tms other.tms
 	ok "$name: another order: taps" same_rows base.taps other.taps
 
-	tcat -o eight.tms in.tms in.tms in.tms in.tms in.tms in.tms in.tms in.tms
-	tcat -o eight.base base.tms base.tms base.tms base.tms base.tms base.tms base.tms base.tms
-	ok "$name: a data set over and over" layer-run -m "$model" -o other.tms eight.tms
-	ok "$name: a data set over and over: rows" same_rows eight.base other.tms
+	again=$(seq "${AGAIN:-8}" | sed 's/.*/in.tms/')
+	# shellcheck disable=SC2086
+	tcat -o again.tms $again
+	# shellcheck disable=SC2046
+	tcat -o again.base $(echo "$again" | sed 's/in.tms/base.tms/g')
+	ok "$name: a data set over and over" run -m "$model" -o other.tms again.tms
+	ok "$name: a data set over and over: rows" same_rows again.base other.tms
 
 	tcat --split 3 -o 'shard-%d.tms' in.tms
 	for i in 0 1 2
@@ -83,18 +93,18 @@ do
 	ok "$name: shards' taps merge" tcat --merge -o merged.taps out-0.taps out-1.taps out-2.taps
 	ok "$name: shards: taps" same_rows base.taps merged.taps
 
-	layer-run -m "$model" --to 1 in.tms | layer-run -m "$model" >piped.tms
+	run -m "$model" --to 1 in.tms | run -m "$model" >piped.tms
 	ok "$name: a pipe of two: the stream's bytes" cmp base.tms piped.tms
 
-	ok "$name: without taps" layer-run -m "$model" -o other.tms in.tms
+	ok "$name: without taps" run -m "$model" -o other.tms in.tms
 	ok "$name: without taps: the stream's bytes" cmp base.tms other.tms
-	ok "$name: every site tapped" layer-run -m "$model" -o other.tms --tap "resid_pre,attn_norm,q,k,v,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_out,resid_post=all.taps" in.tms
+	ok "$name: every site tapped" run -m "$model" -o other.tms --tap "resid_pre,attn_norm,q,k,v,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_out,resid_post=all.taps" in.tms
 	ok "$name: every site tapped: the stream's bytes" cmp base.tms other.tms
-	ok "$name: a tap by itself" layer-run -m "$model" -n --tap attn_ctx=alone.taps in.tms
+	ok "$name: a tap by itself" run -m "$model" -n --tap attn_ctx=alone.taps in.tms
 	ok "$name: a tap by itself: the same rows" sh -c 'tcat --select attn_ctx all.taps | tcat --tsv | cmp - alone.tsv' \
 		"$(tcat --tsv alone.taps >alone.tsv)"
 	ok "$name: a tap pools as pool does" sh -c "
-		layer-run -m '$model' -n --tap resid_post/mean=pooled.tms in.tms &&
+		layer-run --device '${DEVICE:-auto}' -m '$model' -n --tap resid_post/mean=pooled.tms in.tms &&
 		tcat --select resid_post base.taps | pool --mean | tcat --tsv >a.tsv &&
 		tcat --tsv pooled.tms | cmp - a.tsv"
 done

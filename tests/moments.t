@@ -76,6 +76,9 @@ ok(np.isnan(vectors(run("moments", "one.tms").stdout)["q", 0, None, "variance_"]
 
 write("x.tms", {("q", 0, None): np.array([[1, np.nan]], "f4")})
 refused("NaN", "sample 's0' has NaN", "moments", "x.tms")
+write("x.tms", {("q", 0, None): np.array([[1e200, 1], [-1e200, 2]])})
+refused("squares beyond double", "q, layer 0: its values are so large", "moments", "x.tms")
+refused("the same in a table", "q, layer 0: its values are so large", "moments", "--tsv", "x.tms")
 refused("two forms", "give one of them", "moments", "--json", "--tsv", "in.tms")
 refused("a covariance as text", "--covariance is written as vectors", "moments", "--covariance", "--json", "in.tms")
 refused("states of both kinds", "the same options", "moments", "--merge", "s-0.state")

@@ -269,7 +269,9 @@ run -n --tap mlp_out@0/mean=mean.taps clean.in
 says "a mean" 2 "pooled over [0-9]+ positions has no place" run --patch mlp_out@0=mean.taps -o bad.tms in.tms
 says "heads that a site lacks" 2 "mlp_out has no heads" run --patch mlp_out/head:1=clean.taps -o bad.tms in.tms
 says "a head that isn't there" 2 "attn_ctx has heads 0 to 3" run --patch attn_ctx/head:4=clean.taps -o bad.tms in.tms
-says "a list that is none" 2 "names no positions" run --patch mlp_out/pos:x=clean.taps -o bad.tms in.tms
+says "a list that is none" 2 "is none of last, all" run --patch mlp_out/pos:x=clean.taps -o bad.tms in.tms
+says "a list of nothing" 2 "/head: lists nothing" run --patch attn_ctx/head:=clean.taps -o bad.tms in.tms
+says "tokens" 2 "clean.ids: holds tokens, which have no rows to take" run --patch mlp_out=clean.ids -o bad.tms in.tms
 says "no file" 2 "^layer-run: --patch mlp_out: needs =FILE" run --patch mlp_out -o bad.tms in.tms
 says "a file that isn't there" 2 "nowhere.taps: " run --patch mlp_out=nowhere.taps -o bad.tms in.tms
 says "two sites" 2 "one site is patched" run --patch q,k=clean.taps -o bad.tms in.tms
@@ -291,7 +293,7 @@ sweep "an unknown site" "line 2: .*nothing" 'variant\tsite\tfile\na\tnothing\tcl
 sweep "a line without a variant" "line 3: .*variant" 'variant\tsite\tfile\na\tmlp_out\tclean.taps\n\tmlp_out\tclean.taps\n'
 sweep "a short line" "line 2: " 'variant\tsite\tfile\na\tmlp_out\n'
 sweep "a layer that isn't there" "line 2: .*layer 9" 'variant\tsite\tlayers\tfile\na\tmlp_out\t9\tclean.taps\n'
-sweep "a position that is none" "line 2: .*names no positions" 'variant\tsite\tpos\tfile\na\tmlp_out\tx\tclean.taps\n'
+sweep "a position that is none" "line 2: .*is none of last, all" 'variant\tsite\tpos\tfile\na\tmlp_out\tx\tclean.taps\n'
 sweep "rows without a place" "line 2: .*no rows that it selects" 'variant\tsite\tpos\tfile\na\tmlp_out\t900\tclean.taps\n'
 says "a sweep: no such file" 2 "nowhere.tsv" run --sweep nowhere.tsv -o bad.tms in.tms
 says "a sweep: another number of variants" 2 "names 10 variants, and two.in has 2" run --sweep sweep.tsv -o bad.tms two.in

@@ -8,6 +8,7 @@ export PYTHONPATH="$ROOT/pipelines:$TESTS" PYTHONDONTWRITEBYTECODE=1
 import glob
 import itertools
 import os
+import subprocess
 
 from stats import *
 
@@ -190,6 +191,14 @@ refused("components of another model", "of another model", "pca", "--transform",
 refused("components for another place", "has no components for k, layer 1; it has", "pca", "--transform", "other.v", "wide.tms")
 refused("components of another width", "rows of 3 columns", "pca", "--transform", "other.v", "narrow.tms")
 refused("more components than there are", "fewer than -k 3", "pca", "--transform", "other.v", "-k", 3, "other.tms")
+write("post.tms", {("resid_post", 0, None): np.eye(4, 3, dtype="f4")})
+run("pca", "-k", 2, "-o", "post.v", "post.tms")
+refused("too few, by the name that the place has there", "has 2 components for resid_post, layer 0,", "pca", "--transform", "post.v",
+        "-k", 3, "post.tms")
+if not os.environ.get("SANITIZED"):             # which reserves more than that
+    r = subprocess.run(["sh", "-c", "ulimit -v 200000; exec pca -j 4 -k 1 post.tms"], capture_output=True, timeout=60)
+    ok(r.returncode == 2 and b"address space" in r.stderr and r.stderr.count(b"\n") == 1,
+       "an address space too small for OpenBLAS is an error, and no wait", r.stderr)
 refused("--transform by a stream without them", "not the vectors that pca writes", "pca", "--transform", "other.tms", "other.tms")
 
 # States that no --partial wrote: refused, whatever they claim.

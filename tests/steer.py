@@ -293,7 +293,7 @@ def test_refusals():
         (["--vector", "v.npy", "--alpha", "1,1"], "is there twice"),
         (one + ["--mode", "push"], "is none of add"), (one + ["--mode", "zero"], "takes no vector"),
         (one + ["--positions", "20-30"], "no sample of in.tms has a row there"),
-        (one + ["--positions", "3-1"], "names no positions"), (one + ["--positions", "first"], "names no positions"),
+        (one + ["--positions", "3-1"], "is none of last, all"), (one + ["--positions", "first"], "is none of last, all"),
         (["--vector", "three.npy", "--alpha", "1"], "takes one vector and these are 3"),
         (["--vector", "three.npy", "--alpha", "1", "--component", "3"], "has components 0 to 2"),
         (["--vector", "twice.npy", "--mode", "ablate"], "combination of those before"),

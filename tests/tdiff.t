@@ -470,10 +470,14 @@ for name, args, pattern in [
     ("a stream and an array", ["a.tms", "a.npy"], "is a tensor stream"), ("a variant of arrays", ["--variant", "1", "a.npy", "a.npy"], "variants"),
     ("a file that isn't there", ["a.npy", "nowhere.npy"], "nowhere"), ("an unknown variant", ["--variant", "z", "v.tms", "v.tms"], "no variant 'z'"),
     ("an empty directory", ["empty", "a.npy"], "neither"), ("half an array", ["a.npy", "cut.npy"], "cut short"),
+    ("a stream's name that isn't there", ["nowhere.tms", "v.tms"], "nowhere.tms: No such file"),
+    ("a tolerance below 0", ["--atol", "-1", "a.npy", "a.npy"], "--atol: a tolerance is no less than 0"),
+    ("a variant where neither has any", ["--variant", "0", "plain.tms", "plain.tms"], "neither plain.tms nor plain.tms has variants"),
     ("objects", ["a.npy", "objects.npy"], "can't be"), ("no file of tensors", ["a.npy", "ids"], "safetensors"),
 ]:
     os.makedirs("empty", exist_ok=True)
     stream("v.tms")
+    stream("plain.tms", variants=(None,))
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with open("a.npy", "rb") as f, open("cut.npy", "wb") as g:
         g.write(f.read()[:-100])

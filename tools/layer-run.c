@@ -150,7 +150,7 @@ static int open_device(struct run *r, struct error *e)
 	                     .plain = arg.attention != NULL };
 	if (arg.attention && strcmp(arg.attention, "plain") != 0)
 		return error_set(e, "--attention %s: can only be plain", arg.attention);
-	if (backend_open(&r->backend, common.device, common.jobs, e) < 0)
+	if (backend_open(&r->backend, common.device, common.vram, common.jobs, e) < 0)
 		return -1;
 	s->ops = r->backend.ops;
 	s->workers = r->backend.workers;
@@ -214,7 +214,7 @@ static int run_layers(struct run *r, struct error *e)
 	r->sweep.from = r->from;
 	r->sweep.to = r->to;
 	r->last_pass = r->sweep.hold >= r->to - r->from;
-	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.name, workers_count(r->backend.workers), r->from, r->to);
+	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
 	int status = sweep_run(&r->sweep, &total, e);
 	progress_close();

@@ -1,6 +1,8 @@
 /* tdiff: compares tensor streams, checkpoints and arrays, value by value. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "compare.h"
 #include "config_diff.h"
@@ -16,7 +18,7 @@ static struct {
 	const char *variant, *sort;
 	double atol, rtol;
 	bool sites, json, tsv;
-} arg = { .atol = -1, .rtol = -1 };
+} arg = { .atol = NAN, .rtol = NAN };
 
 static const struct option options[] = {
 	{ OPTION_STRING, 0, "variant", &arg.variant, "K", "only this variant of a stream, by name or number", HISTORY_NO, 0 },
@@ -209,6 +211,9 @@ static int compare(struct work *w, struct error *e)
 	for (int i = 0; i < 2; i++)
 		if ((stream[i] = tensor_list_is_stream(w->path[i], e)) < 0)
 			return -1;
+	for (int i = 0; i < 2; i++)
+		if (stream[0] != stream[1] && !stream[i] && access(w->path[i], F_OK) < 0)
+			return error_errno(e, "%s", w->path[i]);
 	if (stream[0] != stream[1])
 		return error_set(e, "%s: is a tensor stream and %s is none; tcat --npy or --safetensors makes files of a stream",
 		                 w->path[stream[0] ? 0 : 1], w->path[stream[0] ? 1 : 0]);
@@ -240,11 +245,13 @@ static int run(char **files, int n_files, struct error *e)
 {
 	struct diff_list none = { 0 };
 	if (n_files != 2)
-		return error_set(e, "two operands are compared, A and B; %d are given", n_files);
+		return error_set(e, "two operands are compared, A and B; %d given", n_files);
 	if (!strcmp(files[0], "-") && !strcmp(files[1], "-"))
 		return error_set(e, "-: standard input can be read only once");
 	if (arg.json && arg.tsv)
 		return error_set(e, "--json and --tsv: give one of them");
+	if (arg.atol < 0 || arg.rtol < 0)
+		return error_set(e, "--%s: a tolerance is no less than 0", arg.atol < 0 ? "atol" : "rtol");
 	/* A field that doesn't exist is told before the work. */
 	if (arg.sort && diff_sort(&none, arg.sort, e) < 0)
 		return -1;

@@ -36,7 +36,7 @@ static int open_slots(struct device *d, struct error *e)
 static struct device *cpu_open(struct workers *workers, const struct device_choice *choice, struct error *e)
 {
 	struct device *d = mem_zero(1, sizeof *d);
-	bool bf16 = false;
+	struct bf16_products bf16 = { 0 };
 
 	(void)choice;
 	d->workers = workers;
@@ -45,15 +45,18 @@ static struct device *cpu_open(struct workers *workers, const struct device_choi
 		cpu_close(d);
 		return NULL;
 	}
-	if (bf16) {
+	d->bf16 = bf16.own;
+	if (bf16.onednn) {
 		d->matmuls = matmuls_open(e);
 		if (!d->matmuls) {
 			cpu_close(d);
 			return NULL;
 		}
 	}
-	snprintf(d->name, sizeof d->name, bf16 ? "%s_bf16 %s" : "%s", d->unit->name,
-	         matmuls_library());
+	if (bf16.own)
+		snprintf(d->name, sizeof d->name, "%s %s", d->unit->name, bf16.name);
+	else
+		snprintf(d->name, sizeof d->name, bf16.onednn ? "%s_bf16 %s" : "%s", d->unit->name, matmuls_library());
 	return d;
 }
 
@@ -108,6 +111,7 @@ const struct ops ops_cpu = {
 	.pack = cpu_pack,
 	.norm = cpu_norm,
 	.product = cpu_product,
+	.finishes = cpu_finishes,
 	.product_add = cpu_product_add,
 	.product_act = cpu_product_act,
 	.activate = cpu_activate,

@@ -1,16 +1,12 @@
 /*
- * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16,
- * f32).
+ * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16, f32).
  *
- * Products come in two kinds.  With `matmuls`, on processors that multiply bf16 faster than f32
- * (AMX; AVX512-BF16 of AMD), bf16 weights are multiplied with operands rounded to bf16, by oneDNN,
- * a tile of rows and a panel of columns a call.  All other weights are widened, a few kilobytes at
- * a time, and multiplied with f32 operands by the unit's own loop (vec_product.h), which packs
- * better than oneDNN's because a layer is packed once.
+ * Products come in two kinds.  On processors that multiply bf16 faster than f32, bf16 weights are multiplied with operands
+ * rounded to bf16: in tiles where there is AMX (vec_amx.h), by oneDNN on AVX512-BF16 of AMD.  All other weights are
+ * multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them on the way.
  *
- * Layouts.  f32 operand: row r at r * operand_stride floats.  bf16 operand: (n, k).  Weight for
- * oneDNN: (n, k).  Weight for the unit: panels of unit->panel columns, each (k, panel), the last
- * filled up with zeros.
+ * Layouts.  Operand: row r at r * operand_stride elements.  Weight: panels of multiplier->panel columns, each
+ * (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
  */
 #ifndef CPU_H
 #define CPU_H
@@ -22,10 +18,8 @@
 enum {
 	ROW_TILE = 512,
 	EXPERT_TILE = 64,
-	/* Columns of a task: its sums, and their inputs, stay in the second-level cache. */
-	PANEL = 256,
-	/* Inputs that are added up before they join the sum of a product. */
-	PARTIAL_SUM = 256
+	/* Columns that are read and packed at a time. */
+	PANEL = 256
 };
 
 struct slot {           /* a thread's own */
@@ -37,7 +31,9 @@ struct slot {           /* a thread's own */
 struct device {
 	struct workers *workers;
 	const struct unit *unit;
-	struct matmuls *matmuls; /* NULL: every product is the unit's */
+	/* bf16 weights are multiplied by one of these with bf16 operands; both NULL: by the unit. */
+	const struct multiplier *bf16;
+	struct matmuls *matmuls;
 	struct slot *slots;
 	size_t n_slots;
 	char name[64];
@@ -47,16 +43,26 @@ struct device {
  * (memory.h). */
 void *slot_tile(struct device *d, size_t slot, size_t len);
 
-static inline bool rounds_operands(const struct device *d, enum dtype dtype)
+/* What multiplies operands for weights of a type; NULL: oneDNN does. */
+static inline const struct multiplier *multiplier_of(const struct device *d, enum dtype dtype)
 {
-	return d->matmuls && dtype == DTYPE_BF16;
+	if (dtype == DTYPE_BF16 && (d->matmuls || d->bf16))
+		return d->bf16;
+	return &d->unit->product;
 }
 
-/* Elements between rows of an operand.  f32: an odd number of cache lines, so that rows don't meet
- * in one set. */
+static inline bool rounds_operands(const struct device *d, enum dtype dtype)
+{
+	return dtype == DTYPE_BF16 && (d->matmuls || d->bf16);
+}
+
+/* Elements between rows of an operand: an odd number of cache lines, so that rows don't meet in one set; dense for
+ * oneDNN. */
 static inline size_t operand_stride(const struct device *d, size_t k, enum dtype dtype)
 {
-	return rounds_operands(d, dtype) ? k : (((k + 15) / 16) | 1) * 16;
+	const size_t line = rounds_operands(d, dtype) ? 32 : 16;
+
+	return rounds_operands(d, dtype) && d->matmuls ? k : ((k + line - 1) / line | 1) * line;
 }
 
 static inline float *rows_at(struct rows rows, size_t r)
@@ -101,6 +107,7 @@ void cpu_rotate(struct device *d, const struct rotary *r, const void *cos_table,
                 const void *sin_table, size_t head_width, size_t p0, struct rows from,
                 struct rows to);
 
+bool cpu_finishes(const struct device *d);
 void cpu_product(struct device *d, const struct operand *a, const struct weight *w, struct rows out,
                  size_t tile);
 void cpu_product_add(struct device *d, const struct operand *a, const struct weight *w,

@@ -44,7 +44,7 @@ static void attend_task(void *argument, size_t i, size_t slot)
 		.position = s->first + q0,
 		.n = s->n - q0 < job->queries ? s->n - q0 : job->queries,
 		.window = a->window,
-		.scale = (float)a->scale,
+		.scale = a->scale,
 		.softcap = (float)a->softcap,
 		.out = { out.f ? out.f + head * width : NULL, out.h ? out.h + head * width : NULL },
 		.out_stride = job->out.p ? job->out.stride
@@ -109,7 +109,7 @@ static void scores_task(void *argument, size_t i, size_t slot)
 		     rep = a->n_heads / a->n_kv_heads;
 	const struct attend_block block = { .kv_stride = stride,
 		                            .width = width,
-		                            .scale = (float)a->scale,
+		                            .scale = a->scale,
 		                            .softcap = (float)a->softcap };
 	size_t end, begin = visible(p, i, &end);
 

@@ -6,15 +6,18 @@
 
 /* Inputs that are read of a panel's columns at a time, before they are turned into rows of the
  * panel. */
-enum { BLOCK = 64, PANEL_MOST = 64 };
+enum { BLOCK = 128, PANEL_MOST = 64 };
+
+static size_t rounded(size_t n, size_t multiple)
+{
+	return (n + multiple - 1) / multiple * multiple;
+}
 
 size_t cpu_weight_len(const struct device *d, size_t n, size_t k, enum dtype type)
 {
-	const size_t panel = d->unit->panel;
+	const struct multiplier *m = multiplier_of(d, type);
 
-	if (!rounds_operands(d, type))
-		n = (n + panel - 1) / panel * panel;
-	return n * k * dtype_size(type);
+	return (m ? rounded(n, m->panel) * rounded(k, m->k_multiple) : n * k) * dtype_size(type);
 }
 
 struct job {
@@ -24,22 +27,89 @@ struct job {
 	const struct tensor_view *view;
 };
 
-/* from (n, k) to columns at..at+n-1 of (k, panel). */
-static void turn(char *to, size_t panel, size_t at, const char *from, size_t n, size_t k,
-                 size_t len)
+typedef uint32_t four __attribute__((vector_size(16)));
+typedef uint16_t eight __attribute__((vector_size(16)));
+
+#if defined __clang__
+#define SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){ __VA_ARGS__ })
+#endif
+
+/* to (4, to_stride) = the transpose of from (4, from_stride), in elements of 4 bytes. */
+static void turn_4(char *to, size_t to_stride, const char *from, size_t from_stride)
 {
-	if (len == 2) {
-		const uint16_t *h = (const uint16_t *)from;
+	four row[4], half[4];
 
-		for (size_t i = 0; i < k; i++)
-			for (size_t c = 0; c < n; c++)
-				((uint16_t *)to)[i * panel + at + c] = h[c * k + i];
-	} else {
-		const float *f = (const float *)from;
+	for (size_t i = 0; i < 4; i++)
+		memcpy(&row[i], from + i * from_stride * 4, 16);
+	for (size_t i = 0; i < 2; i++) {
+		half[i] = SHUFFLE(four, row[i], row[i + 2], 0, 4, 1, 5);
+		half[i + 2] = SHUFFLE(four, row[i], row[i + 2], 2, 6, 3, 7);
+	}
+	for (size_t i = 0; i < 4; i += 2) {
+		row[i] = SHUFFLE(four, half[i], half[i + 1], 0, 4, 1, 5);
+		row[i + 1] = SHUFFLE(four, half[i], half[i + 1], 2, 6, 3, 7);
+	}
+	for (size_t i = 0; i < 4; i++)
+		memcpy(to + i * to_stride * 4, &row[i], 16);
+}
 
-		for (size_t i = 0; i < k; i++)
-			for (size_t c = 0; c < n; c++)
-				((float *)to)[i * panel + at + c] = f[c * k + i];
+/* The same for (8, 8) elements of 2 bytes. */
+static void turn_8(char *to, size_t to_stride, const char *from, size_t from_stride)
+{
+	eight a[8], b[8];
+
+	for (size_t i = 0; i < 8; i++)
+		memcpy(&a[i], from + i * from_stride * 2, 16);
+	for (int step = 0; step < 3; step++) {
+		for (size_t i = 0; i < 4; i++) {
+			b[2 * i] = SHUFFLE(eight, a[i], a[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+			b[2 * i + 1] = SHUFFLE(eight, a[i], a[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+		}
+		memcpy(a, b, sizeof a);
+	}
+	for (size_t i = 0; i < 8; i++)
+		memcpy(to + i * to_stride * 2, &a[i], 16);
+}
+
+/* from (n, k) to columns at..at+n-1 of rows of `panel` elements of len bytes, which may be pairs of inputs. */
+static void turn(char *to, size_t panel, size_t at, const char *from, size_t n, size_t k, size_t len)
+{
+	const size_t side = len == 2 ? 8 : 4, whole_n = n / side * side, whole_k = k / side * side;
+
+	to += at * len;
+	for (size_t c = 0; c < whole_n; c += side)
+		for (size_t i = 0; i < whole_k; i += side)
+			(len == 2 ? turn_8 : turn_4)(to + (i * panel + c) * len, panel, from + (c * k + i) * len, k);
+	for (size_t c = 0; c < n; c++)
+		for (size_t i = c < whole_n ? whole_k : 0; i < k; i++)
+			memcpy(to + (i * panel + c) * len, from + (c * k + i) * len, len);
+}
+
+/* Zeros in columns at.. of a panel, of all inputs. */
+static void clear_columns(char *to, const struct multiplier *m, size_t at, size_t k, size_t len)
+{
+	for (size_t i = 0; i < k; i += m->pair)
+		memset(to + (i * m->panel + at * m->pair) * len, 0, (m->panel - at) * m->pair * len);
+}
+
+/* Zeros in inputs k..end-1 of columns c0..c1-1 of a panel of 16-bit numbers. */
+static void clear_inputs(char *to, const struct multiplier *m, size_t c0, size_t c1, size_t k, size_t end)
+{
+	for (size_t i = k; i < end; i++)
+		for (size_t c = c0; c < c1; c++)
+			((uint16_t *)to)[(i / m->pair * m->panel + c) * m->pair + i % m->pair] = 0;
+}
+
+/* from (n, k) to (n, k + 1) with zeros, in place. */
+static void spread(void *rows, size_t n, size_t k, size_t len)
+{
+	for (size_t r = n; r-- > 0;) {
+		char *to = (char *)rows + r * (k + 1) * len;
+
+		memmove(to, (char *)rows + r * k * len, k * len);
+		memset(to + k * len, 0, len);
 	}
 }
 
@@ -48,24 +118,28 @@ static void put_panel(void *argument, size_t i, size_t slot)
 {
 	const struct job *job = argument;
 	const struct weight *w = job->w;
-	const size_t panel = job->d->unit->panel, len = dtype_size(w->dtype),
-		     end = job->column + job->view->n;
-	const size_t p0 = (job->column / panel + i) * panel;
-	const size_t c0 = p0 > job->column ? p0 : job->column,
-		     c1 = p0 + panel < end ? p0 + panel : end;
-	char *to = (char *)w->data + p0 * w->k * len;
-	float block[PANEL_MOST * BLOCK];
+	const struct multiplier *m = multiplier_of(job->d, w->dtype);
+	const size_t panel = m->panel, len = dtype_size(w->dtype), end = job->column + job->view->n;
+	const size_t all_k = rounded(w->k, m->k_multiple), p0 = (job->column / panel + i) * panel;
+	const size_t c0 = p0 > job->column ? p0 : job->column, c1 = p0 + panel < end ? p0 + panel : end;
+	char *to = (char *)w->data + p0 * all_k * len;
+	float block[PANEL_MOST * (BLOCK + 1)];
 
 	(void)slot;
+	if (c1 == w->n && c1 < p0 + panel)
+		clear_columns(to, m, c1 - p0, all_k, len);
 	for (size_t first = 0; first < w->k; first += BLOCK) {
 		const size_t k = w->k - first < BLOCK ? w->k - first : BLOCK;
-		char *rows = to + first * panel * len;
+
+		const size_t room = rounded(k, m->pair);
 
 		view_read(block, w->dtype, job->view, c0 - job->column, c1 - c0, first, k);
-		turn(rows, panel, c0 - p0, (const char *)block, c1 - c0, k, len);
-		for (size_t r = 0; c1 == w->n && r < k; r++)
-			memset(rows + (r * panel + c1 - p0) * len, 0, (p0 + panel - c1) * len);
+		if (room > k)
+			spread(block, c1 - c0, k, len);
+		turn(to + first * panel * len, panel, c0 - p0, (const char *)block, c1 - c0, room / m->pair, len * m->pair);
 	}
+	if (all_k > w->k)
+		clear_inputs(to, m, c0 - p0, c1 - p0, w->k, all_k);
 }
 
 /* A panel's worth of the view's columns, as they are. */
@@ -84,15 +158,14 @@ void cpu_weight_put(struct device *d, struct weight *w, size_t column,
                     const struct tensor_view *view)
 {
 	struct job job = { d, w, column, view };
-	const size_t panel = d->unit->panel;
+	const struct multiplier *m = multiplier_of(d, w->dtype);
 
 	if (view->n == 0)
 		return;
-	if (rounds_operands(d, w->dtype))
+	if (!m)
 		workers_run(d->workers, (view->n + PANEL - 1) / PANEL, put_rows, &job);
 	else
-		workers_run(d->workers, (column + view->n - 1) / panel - column / panel + 1,
-		            put_panel, &job);
+		workers_run(d->workers, (column + view->n - 1) / m->panel - column / m->panel + 1, put_panel, &job);
 }
 
 void cpu_vector_put(struct device *d, void *to, const struct tensor_view *view)

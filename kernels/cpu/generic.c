@@ -1,6 +1,8 @@
 /* Vectors of four floats as the compiler has them everywhere. */
 #define VL 4
 #define TILE_VECTORS 2
+#define PRODUCT_ROWS 6
+#define PRODUCT_VECTORS 2
 
 #include "unit.h"
 #include "vec.h"
@@ -67,6 +69,14 @@ INLINE vf v_scale(vf x, vf n)
 		 half = whole >> 1;
 
 	return x * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+}
+
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	vh h;
+
+	memcpy(&h, p, sizeof h);
+	return (vf)(__builtin_convertvector(h, vi) << 16);
 }
 
 INLINE vf v_from_f16(const uint16_t *p)

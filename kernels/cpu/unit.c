@@ -7,33 +7,41 @@ enum { ROWS_MOST = 256 }; /* more would leave the second-level cache */
 
 size_t attend_rows(size_t width)
 {
-	/* As attend_begin divides it; a stride is at most 31 more than the width. */
+	/* As attend_begin divides it; a stride is at most 31 more than the width, and values are
+	   filled up to a panel of at most 64. */
 	const size_t stride = width + 31, room = ATTEND_SCRATCH_LEN / sizeof(float);
-	const size_t fixed = 2 * (size_t)ATTEND_KEYS * stride + 6 * ATTEND_KEYS + 6 * stride + 32;
+	const size_t fixed = ATTEND_KEYS * stride + (ATTEND_KEYS + 2) * (width + 63) + 24 * ATTEND_KEYS + 32;
 	const size_t rows = room > fixed ? (room - fixed) / (2 * stride + 2) : 0;
 
 	return rows < ROWS_MOST ? rows : ROWS_MOST;
 }
 
 struct choice {
-	const struct unit *unit;
 	const char *name;
-	bool bf16;       /* with oneDNN's bf16 products */
+	const struct unit *unit;
+	struct bf16_products bf16;
 	bool runs, best; /* on this processor; unless asked otherwise */
 };
 
-const struct unit *unit_choose(bool *bf16, struct error *e)
+const struct unit *unit_choose(struct bf16_products *bf16, struct error *e)
 {
+	const struct bf16_products none = { 0 }, onednn = { .onednn = true }, plain = { &multiply_amx_plain, false, "amx_plain" };
 #if defined __x86_64__
 	const struct x86_features x86 = x86_features();
+	const struct bf16_products amx = { &multiply_amx, false, "amx" };
+	const struct unit *rows = x86.avx512 ? &unit_avx512 : &unit_avx2;
 	const struct choice choices[] = {
-		{ &unit_avx512, "avx512_bf16", true, x86.avx512 && x86.bf16, x86.bf16_faster },
-		{ &unit_avx512, "avx512", false, x86.avx512, true },
-		{ &unit_avx2, "avx2", false, x86.avx2, true },
-		{ &unit_generic, "generic", false, true, true },
+		{ "amx", rows, amx, x86.amx && x86.avx2, true },
+		{ "avx512_bf16", &unit_avx512, onednn, x86.avx512 && x86.bf16, x86.bf16_faster },
+		{ "avx512", &unit_avx512, none, x86.avx512, true },
+		{ "avx2", &unit_avx2, none, x86.avx2, true },
+		{ "generic", &unit_generic, none, true, true },
+		{ "amx_plain", x86.avx2 ? rows : &unit_generic, plain, true, false },
 	};
 #else
-	const struct choice choices[] = { { &unit_generic, "generic", false, true, true } };
+	const struct choice choices[] = { { "generic", &unit_generic, none, true, true },
+		                          { "amx_plain", &unit_generic, plain, true, false } };
+	(void)onednn;
 #endif
 	const char *asked = getenv("ONELAYER_UNIT");
 

@@ -47,7 +47,8 @@ struct attend_block {
 	const float *k, *v; /* key j: k + j * kv_stride */
 	size_t kv_stride;
 	size_t heads, width, position, n, window;
-	float scale, softcap;
+	double scale;
+	float softcap;
 	struct sink out; /* query i, head h: i * out_stride + h * width */
 	size_t out_stride;
 	float *scratch; /* ATTEND_SCRATCH_LEN bytes, 64-byte aligned */
@@ -60,23 +61,42 @@ enum {
 	ATTEND_SCRATCH_LEN = 4 << 20
 };
 
+/* Inputs, about, that are added up before they join the sum of a product; see partial_sum in vec_multiply.h. */
+enum { PARTIAL_SUM = 256 };
+
+/*
+ * c (rows, n) = a (rows, k) times columns first..first+n-1 of a weight in panels, of which n is rounded up to lanes.  What is
+ * computed for an element, and in what order, depends on k alone.
+ */
+struct multiply {
+	const void *a;          /* f32, or bf16 where the multiplier takes that */
+	size_t a_stride, rows, k;
+	const void *b;          /* the weight's panels, from column 0 on */
+	enum dtype held;        /* of b: f32, bf16 or f16 */
+	size_t first, n;        /* first: a multiple of lanes */
+	float *c;               /* with room for rows and n rounded up to 16 */
+	size_t c_stride;
+	void *scratch;          /* MULTIPLY_SCRATCH_LEN bytes, 64-byte aligned */
+};
+
+enum { MULTIPLY_ROWS = 256, MULTIPLY_SCRATCH_LEN = 512 << 10 };
+
+/* A way to multiply, and the layout of weights for it: panels of (k / pair, panel, pair), k and n filled up with zeros. */
+struct multiplier {
+	size_t lanes;           /* columns that cannot be parted */
+	size_t panel;           /* columns that are taken together, a multiple of lanes */
+	size_t pair, k_multiple;
+	void (*multiply)(const struct multiply *m); /* of at most MULTIPLY_ROWS rows */
+};
+
 struct unit {
 	const char *name;
-
-	/* Columns that multiply takes together; weights are packed in panels of so many
-	 * (cpu_weights.c). */
-	size_t panel;
 
 	/* n numbers of type held (f32, bf16, f16) as floats. */
 	void (*widen)(float *to, const void *from, enum dtype held, size_t n);
 	void (*narrow)(uint16_t *bf16, const float *from, size_t n);
 
-	/*
-	 * c (rows, panel) <- a (rows, k) b (k, panel), one running sum over k for each element.  b
-	 * has stride `panel`.
-	 */
-	void (*multiply)(const float *a, size_t a_stride, size_t rows, const float *b, float *c,
-	                 size_t c_stride, size_t k, enum into into);
+	struct multiplier product;      /* of f32 operands and weights of any type */
 
 	void (*norm)(const struct norm_row *norm, const float *x, struct sink y);
 	/* y = act(gate) * up, or act(up) where gate is NULL. */
@@ -98,6 +118,9 @@ struct unit {
 };
 
 extern const struct unit unit_generic;
+
+/* Of bf16 operands and weights: the processor's tiles, and the same in plain C. */
+extern const struct multiplier multiply_amx, multiply_amx_plain;
 #if defined __x86_64__
 extern const struct unit unit_avx2, unit_avx512;
 
@@ -106,16 +129,24 @@ struct x86_features {
 	bool avx512;      /* F, BW, VL, DQ */
 	bool bf16;        /* AVX512-BF16 */
 	bool bf16_faster; /* its products, or AMX's, are faster than f32 ones */
+	bool amx;         /* tiles of bf16, which the system lets this process use */
 };
 struct x86_features x86_features(void);
 #endif
 
+/* What multiplies bf16 weights with bf16 operands; NULL and no oneDNN: the unit, with f32 operands. */
+struct bf16_products {
+	const struct multiplier *own;
+	bool onednn;
+	const char *name;       /* "amx"; NULL unless own */
+};
+
 /*
- * The unit to use: the best that this processor has, or the one that the environment's
- * ONELAYER_UNIT names (generic, avx2, avx512, avx512_bf16; for tests).  *bf16: bf16 weights are
- * multiplied by oneDNN with bf16 operands.  NULL and e for a name that this processor has not.
+ * The unit to use: the best that this processor has, or the one that the environment's ONELAYER_UNIT names, for tests:
+ * generic, avx2, avx512, avx512_bf16 (with oneDNN), amx, amx_plain (the kernel of amx without its instructions,
+ * everywhere).  NULL and e for a name that this processor has not.
  */
-const struct unit *unit_choose(bool *bf16, struct error *e) MUST_CHECK;
+const struct unit *unit_choose(struct bf16_products *bf16, struct error *e) MUST_CHECK;
 
 /* Query rows (queries times heads) of one attend_block at most, for a head width. */
 size_t attend_rows(size_t width);

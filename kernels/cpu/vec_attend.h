@@ -1,31 +1,43 @@
 /*
  * Attention of a block of query rows, a block of ATTEND_KEYS keys at a time, the softmax corrected
- * as larger scores come (online softmax).  A query row is one query of one head; rows are taken
- * TILE_ROWS at a time.
+ * as larger scores come (online softmax).  A query row is one query of one head.  Rows are taken
+ * GROUP_ROWS at a time, so that a panel of keys or values, once it is in the first-level cache,
+ * serves them all.
  *
  * What a row adds up, and in what order, depends on its own position only: within a key block its
- * visible keys go into one running sum from zero, which is then added to what earlier blocks gave.
- * Keys that only some rows of a tile see are left to those rows one by one, so a masked value is
- * never even multiplied with zero.
+ * visible keys go into one running sum, which is then added to what earlier blocks gave.  Keys that
+ * only some rows of a tile see are hidden from the others (vec_tile.h), so a masked value is never
+ * even multiplied with zero.
  */
-enum { KEY_PANEL = TILE_VECTORS * VL };
+enum { GROUP_TILES = 4, GROUP_ROWS = GROUP_TILES * TILE_HEIGHT };
+
+/* Floats of a panel of values: not a multiple of 4096 bytes, lest panels meet in one cache set. */
+enum { VALUE_PANEL = ATTEND_KEYS * PANEL_LEN + 16 };
 
 struct attend_state {
 	const struct attend_block *b;
 	size_t rows, width; /* width: of a row, in whole vectors */
-	size_t stride; /* of q, v, sum and part: an odd number of cache lines, see cpu.h */
-	float *q;      /* (rows, stride) */
-	float *sum;    /* (rows, stride): of exp(score - max) v so far */
-	float *max, *total; /* (rows) */
-	float *k;           /* (ATTEND_KEYS / KEY_PANEL, width, KEY_PANEL): keys transposed */
-	float *v;           /* (ATTEND_KEYS, stride) */
-	float *score;       /* (TILE_ROWS, ATTEND_KEYS) */
-	float *part;        /* (TILE_ROWS, stride) */
+	size_t stride;      /* of q and sum: an odd number of cache lines, see cpu.h */
+	bool finish;        /* scores need more than a multiplication with a positive scale */
+	/* e^(scaled score) = 2^((exponent + exponent_rest) times the score that finish leaves) */
+	float exponent, exponent_rest;
+	float *q;           /* (rows, stride) */
+	float *sum;         /* (rows, stride): of exp(score - max) v so far */
+	float *max, *total; /* (rows); max: before the exponent's multiplication */
+	float *k;           /* (ATTEND_KEYS / PANEL_LEN, width, PANEL_LEN): keys transposed */
+	float *v;           /* (width / PANEL_LEN, ATTEND_KEYS, PANEL_LEN), a panel VALUE_PANEL floats */
+	float *score;       /* (GROUP_ROWS, ATTEND_KEYS) */
 };
 
 /* Visible keys of a row or of a tile, relative to the key block. */
 struct range {
 	size_t first, end;
+};
+
+/* Rows r..r+rows-1 of the group's scores, and what they see of a key block. */
+struct tile {
+	size_t r, rows;
+	struct span keys;
 };
 
 static size_t attend_stride(size_t width)
@@ -37,38 +49,53 @@ static size_t attend_stride(size_t width)
 
 static void attend_begin(struct attend_state *s, const struct attend_block *b)
 {
+	const size_t rows = b->n * b->heads, stride = attend_stride(b->width);
 	float *p = b->scratch;
 
-	s->b = b;
-	s->rows = b->n * b->heads;
-	s->width = (b->width + VL - 1) / VL * VL;
-	s->stride = attend_stride(b->width);
+	*s = (struct attend_state){ .b = b,
+		                    .rows = rows,
+		                    .width = (b->width + VL - 1) / VL * VL,
+		                    .stride = stride,
+		                    .finish = b->softcap > 0 || !(b->scale > 0) };
+
+	const double exponent = (s->finish ? 1 : b->scale) * 0x1.71547652b82fep0;
+
+	s->exponent = (float)exponent;
+	s->exponent_rest = (float)(exponent - s->exponent);
 	s->k = p;
-	p += ATTEND_KEYS * s->stride;
+	p += ATTEND_KEYS * stride;
 	s->v = p;
-	p += ATTEND_KEYS * s->stride;
+	p += (s->width + PANEL_LEN - 1) / PANEL_LEN * VALUE_PANEL;
 	s->score = p;
-	p += TILE_ROWS * ATTEND_KEYS;
-	s->part = p;
-	p += TILE_ROWS * s->stride;
+	p += GROUP_ROWS * ATTEND_KEYS;
 	s->max = p;
-	p += (s->rows + 15) / 16 * 16;
+	p += (rows + 15) / 16 * 16;
 	s->total = p;
-	p += (s->rows + 15) / 16 * 16;
+	p += (rows + 15) / 16 * 16;
 	s->q = p;
-	p += s->rows * s->stride;
+	p += rows * stride;
 	s->sum = p;
-	for (size_t r = 0; r < s->rows; r++) {
+	for (size_t r = 0; r < rows; r++) {
 		const float *q = b->q + r / b->heads * b->q_stride + r % b->heads * b->width;
 
-		memcpy(s->q + r * s->stride, q, b->width * sizeof *q);
-		memset(s->sum + r * s->stride, 0, s->width * sizeof *q);
+		memcpy(s->q + r * stride, q, b->width * sizeof *q);
+		memset(s->sum + r * stride, 0, s->width * sizeof *q);
 		s->max[r] = -__builtin_inff();
 		s->total[r] = 0;
 	}
 }
 
-/* Keys j0..j0+n-1 of the sample, rows of zeros after them up to a whole panel. */
+/* Asks for keys and values first..end-1, which lie too far apart for the processor to guess. */
+static void fetch(const struct attend_block *b, size_t first, size_t end)
+{
+	for (size_t j = first; j < end; j++)
+		for (size_t c = 0; c < b->width; c += 16) {
+			__builtin_prefetch(b->k + j * b->kv_stride + c, 0, 2);
+			__builtin_prefetch(b->v + j * b->kv_stride + c, 0, 2);
+		}
+}
+
+/* Keys j0..j0+n-1 of the sample, rows of zeros after them up to a whole vector. */
 static void pack_keys(const struct attend_state *s, size_t j0, size_t n)
 {
 	const struct attend_block *b = s->b;
@@ -77,20 +104,20 @@ static void pack_keys(const struct attend_state *s, size_t j0, size_t n)
 
 	for (; j + 4 <= n; j += 4) {
 		const float *from = b->k + (j0 + j) * b->kv_stride;
-		float *to = s->k + j / KEY_PANEL * b->width * KEY_PANEL + j % KEY_PANEL;
+		float *to = s->k + j / PANEL_LEN * b->width * PANEL_LEN + j % PANEL_LEN;
 
 		for (size_t i = 0; i < whole; i += 4)
-			transpose_4x4(to + i * KEY_PANEL, KEY_PANEL, from + i, b->kv_stride);
+			transpose_4x4(to + i * PANEL_LEN, PANEL_LEN, from + i, b->kv_stride);
 		for (size_t i = whole; i < b->width; i++)
 			for (size_t l = 0; l < 4; l++)
-				to[i * KEY_PANEL + l] = from[l * b->kv_stride + i];
+				to[i * PANEL_LEN + l] = from[l * b->kv_stride + i];
 	}
-	for (; j % KEY_PANEL || j < n; j++) {
+	for (; j % VL || j < n; j++) {
 		const float *from = b->k + (j0 + j) * b->kv_stride;
-		float *to = s->k + j / KEY_PANEL * b->width * KEY_PANEL + j % KEY_PANEL;
+		float *to = s->k + j / PANEL_LEN * b->width * PANEL_LEN + j % PANEL_LEN;
 
 		for (size_t i = 0; i < b->width; i++)
-			to[i * KEY_PANEL] = j < n ? from[i] : 0;
+			to[i * PANEL_LEN] = j < n ? from[i] : 0;
 	}
 }
 
@@ -99,10 +126,11 @@ static void pack_values(const struct attend_state *s, size_t j0, size_t n)
 	const struct attend_block *b = s->b;
 
 	for (size_t j = 0; j < n; j++) {
-		float *to = s->v + j * s->stride;
+		const float *from = b->v + (j0 + j) * b->kv_stride;
 
-		memcpy(to, b->v + (j0 + j) * b->kv_stride, b->width * sizeof *to);
-		memset(to + b->width, 0, (s->width - b->width) * sizeof *to);
+		for (size_t c = 0; c < b->width; c += VL)
+			v_store(s->v + c / PANEL_LEN * VALUE_PANEL + j * PANEL_LEN + c % PANEL_LEN,
+			        v_take(from + c, v_count(b->width - c)));
 	}
 }
 
@@ -122,16 +150,13 @@ static struct range visible(const struct attend_block *b, size_t r, size_t j0, s
 
 INLINE vf finish_score(const struct attend_block *b, vf x)
 {
-	x *= b->scale;
+	x *= (float)b->scale;
 	return b->softcap > 0 ? b->softcap * v_tanh(x / b->softcap) : x;
 }
 
-/* Scores j.. of one row, with -inf where they lie outside the range. */
-INLINE vf visible_scores(const struct attend_state *s, const float *score, size_t j,
-                         struct range range)
+/* Keys j.. of one row, with `other` where they lie outside the range. */
+INLINE vf only_visible(vf x, size_t j, struct range range, float other)
 {
-	const vf x = finish_score(s->b, v_load(score + j));
-
 	if (j >= range.first && j + VL <= range.end)
 		return x;
 
@@ -139,123 +164,149 @@ INLINE vf visible_scores(const struct attend_state *s, const float *score, size_
 	const vi in =
 		(lane >= v_set_int((int32_t)range.first)) & (lane < v_set_int((int32_t)range.end));
 
-	return v_select(in, x, v_set(-__builtin_inff()));
+	return v_select(in, x, v_set(other));
 }
 
-/* Scores of one row to exp(score - max) within `range`, zero in the rest of its first and last
- * vector.  Returns what the sums so far are to be multiplied with. */
+/* Of the scores within the range and `before`; two at a time, for one waits for the one before. */
+INLINE float largest_score(const float *score, struct range range, float before)
+{
+	const float least = -__builtin_inff();
+	size_t j = range.first / VL * VL;
+	vf a = v_set(before), b = a;
+
+	if (j < range.first) {
+		a = v_max(only_visible(v_load(score + j), j, range, least), a);
+		j += VL;
+	}
+	for (; j + 2 * VL <= range.end; j += 2 * VL) {
+		a = v_max(v_load(score + j), a);
+		b = v_max(v_load(score + j + VL), b);
+	}
+	for (; j < range.end; j += VL)
+		a = v_max(only_visible(v_load(score + j), j, range, least), a);
+	return v_largest(v_max(a, b));
+}
+
+static void hide(float *p, size_t first, size_t end)
+{
+	for (size_t j = first; j < end; j += VL)
+		v_store(p + j, v_set(HIDDEN));
+}
+
+/* Scores of row r to exp(score - max) within `range`, hidden in the rest of the tile's keys.
+ * Returns what the sums so far are to be multiplied with. */
 static float row_probabilities(const struct attend_state *s, size_t r, struct range range,
-                               float *score)
+                               const struct span *keys, float *score)
 {
 	const size_t begin = range.first / VL * VL;
-	vf top = v_set(s->max[r]), total = { 0 };
 
-	for (size_t j = begin; j < range.end; j += VL) {
-		const vf x = visible_scores(s, score, j, range);
-
-		v_store(score + j, x);
-		top = v_max(x, top);
+	if (range.first == range.end) {
+		hide(score, keys->first / VL * VL, keys->end);
+		return 1;
 	}
+	for (size_t j = begin; s->finish && j < range.end; j += VL)
+		v_store(score + j, finish_score(s->b, v_load(score + j)));
 
-	const float before = s->max[r], max = v_largest(top);
+	const float before = s->max[r], max = largest_score(score, range, before);
+	const vf exponent = v_set(s->exponent), rest = v_set(s->exponent_rest),
+		 origin = v_set(-max * s->exponent);
+	vf total = { 0 };
+	size_t j = begin;
 
-	for (size_t j = begin; j < range.end; j += VL) {
-		const vf p = v_exp(v_load(score + j) - max);
+	hide(score, keys->first / VL * VL, begin);
+	for (; j < range.end; j += VL) {
+		const vf x = v_load(score + j);
+		const vf p = only_visible(v_exp2(v_fma(x, rest, v_fma(x, exponent, origin))), j,
+		                          range, HIDDEN);
 
 		v_store(score + j, p);
 		total += p;
 	}
+	hide(score, j, keys->end);
 
-	const float shrink = before == max ? 1 : v_exp(v_set(before) - max)[0];
+	const float shrink =
+		before == max ? 1 : v_exp2(v_set(before * s->exponent) + origin)[0];
 
 	s->max[r] = max;
 	s->total[r] = s->total[r] * shrink + v_sum(total);
 	return shrink;
 }
 
-static void tile_scores(const struct attend_state *s, size_t r, size_t rows, struct range any)
+static struct span span_of(const struct range *seen, size_t rows)
 {
-	for (size_t j = any.first / KEY_PANEL * KEY_PANEL; j < any.end; j += KEY_PANEL) {
-		const size_t left = (any.end - j + VL - 1) / VL,
-			     vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
-
-		tiles[vectors - 1][rows - 1](s->q + r * s->stride, s->stride,
-		                             s->k + j * s->b->width, KEY_PANEL, s->score + j,
-		                             ATTEND_KEYS, s->b->width, INTO_SET);
-	}
-}
-
-/* part of row r0.. += probabilities of keys in `range` times their values. */
-static void mix(const struct attend_state *s, size_t r0, size_t rows, struct range range,
-                enum into into)
-{
-	if (range.first >= range.end)
-		return;
-	for (size_t i = 0; i < s->width; i += KEY_PANEL) {
-		const size_t left = (s->width - i) / VL,
-			     vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
-
-		tiles[vectors - 1][rows - 1](s->score + r0 * ATTEND_KEYS + range.first, ATTEND_KEYS,
-		                             s->v + range.first * s->stride + i, s->stride,
-		                             s->part + r0 * s->stride + i, s->stride,
-		                             range.end - range.first, into);
-	}
-}
-
-static void tile_mix(const struct attend_state *s, size_t rows, const struct range *seen,
-                     struct range any)
-{
-	struct range all = any;
+	struct range any = { SIZE_MAX, 0 }, all = { 0, SIZE_MAX };
 
 	for (size_t r = 0; r < rows; r++) {
 		all.first = seen[r].first > all.first ? seen[r].first : all.first;
 		all.end = seen[r].end < all.end ? seen[r].end : all.end;
-	}
-	if (all.first == any.first && all.end == any.end) {
-		mix(s, 0, rows, all, INTO_SET);
-		return;
-	}
-	if (all.first > all.end)
-		all.first = all.end = any.end;
-	memset(s->part, 0, rows * s->stride * sizeof *s->part);
-	for (size_t r = 0; r < rows; r++) {
-		const size_t end = seen[r].end < all.first ? seen[r].end : all.first;
-
-		mix(s, r, 1, (struct range){ seen[r].first, end }, INTO_CONTINUE);
-	}
-	mix(s, 0, rows, all, INTO_CONTINUE);
-	for (size_t r = 0; r < rows; r++)
-		mix(s, r, 1, (struct range){ all.end, seen[r].end }, INTO_CONTINUE);
-}
-
-static void attend_tile(const struct attend_state *s, size_t r, size_t rows, size_t j0, size_t n)
-{
-	struct range seen[TILE_ROWS], any = { n, 0 };
-	float shrink[TILE_ROWS];
-
-	for (size_t i = 0; i < rows; i++) {
-		seen[i] = visible(s->b, r + i, j0, n);
-		if (seen[i].first == seen[i].end)
+		if (seen[r].first == seen[r].end)
 			continue;
-		any.first = seen[i].first < any.first ? seen[i].first : any.first;
-		any.end = seen[i].end > any.end ? seen[i].end : any.end;
+		any.first = seen[r].first < any.first ? seen[r].first : any.first;
+		any.end = seen[r].end > any.end ? seen[r].end : any.end;
 	}
 	if (any.first >= any.end)
-		return;
-	tile_scores(s, r, rows, any);
-	for (size_t i = 0; i < rows; i++)
-		if (seen[i].first < seen[i].end)
-			shrink[i] =
-				row_probabilities(s, r + i, seen[i], s->score + i * ATTEND_KEYS);
-	tile_mix(s, rows, seen, any);
-	for (size_t i = 0; i < rows; i++) {
-		float *sum = s->sum + (r + i) * s->stride;
-		const float *part = s->part + i * s->stride;
+		return (struct span){ 0 };
+	if (all.first >= all.end)
+		all.first = all.end = any.end;
+	return (struct span){ any.first, all.first, all.end, any.end };
+}
 
-		for (size_t c = 0; seen[i].first < seen[i].end && c < s->width; c += VL)
-			v_store(sum + c,
-			        v_fma(v_load(sum + c), v_set(shrink[i]), v_load(part + c)));
+static size_t panel_vectors(size_t first, size_t end)
+{
+	const size_t left = (end - first + VL - 1) / VL;
+
+	return left < TILE_VECTORS ? left : TILE_VECTORS;
+}
+
+/* r: of the group's first row. */
+static void group_scores(const struct attend_state *s, size_t r, const struct tile *some,
+                         size_t n_tiles, size_t n_keys)
+{
+	for (size_t j = 0; j < n_keys; j += PANEL_LEN)
+		for (const struct tile *t = some; t < some + n_tiles; t++)
+			if (t->keys.first < j + PANEL_LEN && j < t->keys.end)
+				score_tiles[panel_vectors(j, t->keys.end) - 1][t->rows - 1](
+					s->q + (r + t->r) * s->stride, s->stride,
+					s->k + j * s->b->width, s->b->width,
+					s->score + t->r * ATTEND_KEYS + j);
+}
+
+static void group_mix(const struct attend_state *s, size_t r, const struct tile *some,
+                      size_t n_tiles, const float *shrink)
+{
+	for (size_t c = 0; c < s->width; c += PANEL_LEN)
+		for (const struct tile *t = some; t < some + n_tiles; t++)
+			if (t->keys.end)
+				mix_tiles[panel_vectors(c, s->width) - 1][t->rows - 1](
+					s->score + t->r * ATTEND_KEYS,
+					s->v + c / PANEL_LEN * VALUE_PANEL, t->keys, shrink + t->r,
+					s->sum + (r + t->r) * s->stride + c, s->stride);
+}
+
+/* Rows r..r+rows-1 and the block of n keys from j0 on. */
+static void attend_group(const struct attend_state *s, size_t r, size_t rows, size_t j0, size_t n)
+{
+	struct range seen[GROUP_ROWS];
+	struct tile some[GROUP_TILES];
+	float shrink[GROUP_ROWS];
+	size_t n_tiles = 0;
+
+	for (size_t i = 0; i < rows; i++)
+		seen[i] = visible(s->b, r + i, j0, n);
+	for (size_t i = 0; i < rows; i += TILE_HEIGHT) {
+		const size_t height = rows - i < TILE_HEIGHT ? rows - i : TILE_HEIGHT;
+
+		some[n_tiles++] = (struct tile){ i, height, span_of(seen + i, height) };
 	}
+	group_scores(s, r, some, n_tiles, n);
+	for (size_t i = 0; i < rows; i++) {
+		const struct span *keys = &some[i / TILE_HEIGHT].keys;
+
+		if (keys->end)
+			shrink[i] = row_probabilities(s, r + i, seen[i], keys,
+			                              s->score + i * ATTEND_KEYS);
+	}
+	group_mix(s, r, some, n_tiles, shrink);
 }
 
 static void attend_end(const struct attend_state *s)
@@ -273,22 +324,39 @@ static void attend_end(const struct attend_state *s)
 	}
 }
 
+/* Keys and values of the next block are fetched meanwhile, some at every group. */
+static void attend_keys(const struct attend_state *s, size_t j0, size_t n, size_t end)
+{
+	const size_t left = end - j0 - n, next = left < ATTEND_KEYS ? left : ATTEND_KEYS;
+	const size_t groups = (s->rows + GROUP_ROWS - 1) / GROUP_ROWS;
+
+	pack_keys(s, j0, n);
+	pack_values(s, j0, n);
+	for (size_t i = 0; i < groups; i++) {
+		const size_t r = i * GROUP_ROWS;
+
+		fetch(s->b, j0 + n + i * next / groups, j0 + n + (i + 1) * next / groups);
+		attend_group(s, r, s->rows - r < GROUP_ROWS ? s->rows - r : GROUP_ROWS, j0, n);
+	}
+}
+
+static size_t block_keys(size_t j0, size_t end)
+{
+	return end - j0 < ATTEND_KEYS ? end - j0 : ATTEND_KEYS;
+}
+
 static void attend(const struct attend_block *b)
 {
 	struct attend_state s;
 	const size_t end = b->position + b->n;
 	const size_t first =
 		b->window && b->position >= b->window ? b->position - b->window + 1 : 0;
+	size_t j0 = first / ATTEND_KEYS * ATTEND_KEYS;
 
+	fetch(b, j0, j0 + block_keys(j0, end));
 	attend_begin(&s, b);
-	for (size_t j0 = first / ATTEND_KEYS * ATTEND_KEYS; j0 < end; j0 += ATTEND_KEYS) {
-		const size_t n = end - j0 < ATTEND_KEYS ? end - j0 : ATTEND_KEYS;
-
-		pack_keys(&s, j0, n);
-		pack_values(&s, j0, n);
-		for (size_t r = 0; r < s.rows; r += TILE_ROWS)
-			attend_tile(&s, r, s.rows - r < TILE_ROWS ? s.rows - r : TILE_ROWS, j0, n);
-	}
+	for (; j0 < end; j0 += ATTEND_KEYS)
+		attend_keys(&s, j0, block_keys(j0, end), end);
 	attend_end(&s);
 }
 

@@ -70,6 +70,27 @@ INLINE vf v_exp(vf x)
 	return v_scale(v_fma(q, r * r, r) + 1.0f, n);
 }
 
+/*
+ * 2^x for x up to 1, zero below -127: what a softmax needs, for half the price of v_exp.  Adding
+ * 1.5 2^23 + 127 leaves x's nearest whole number in the low bits, ready to be an exponent; 2^r =
+ * 1 + r q(r) for the rest, q a least-maximum fit.  About 1 ulp; NaN stays NaN.
+ */
+INLINE vf v_exp2(vf x)
+{
+	x = v_max(v_set(-127), x);
+
+	const vf t = x + 0x1.8000fep23f;
+	const vf r = x - (t - 0x1.8000fep23f);
+	vf q = v_set(0x1.416b5ep-13f);
+
+	q = v_fma(q, r, v_set(0x1.5f082ep-10f));
+	q = v_fma(q, r, v_set(0x1.3b2de0p-7f));
+	q = v_fma(q, r, v_set(0x1.c6af7cp-5f));
+	q = v_fma(q, r, v_set(0x1.ebfbdcp-3f));
+	q = v_fma(q, r, v_set(0x1.62e430p-1f));
+	return v_fma(q, r, v_set(1)) * (vf)((vi)t << 23);
+}
+
 /* 1 / (1 + e^-x) */
 INLINE vf v_sigmoid(vf x)
 {

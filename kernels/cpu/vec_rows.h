@@ -20,14 +20,6 @@ INLINE void give_bf16(uint16_t *p, vf x, size_t n)
 		memcpy(p, &h, n * sizeof *p);
 }
 
-INLINE vf take_bf16(const uint16_t *p)
-{
-	vh h;
-
-	memcpy(&h, p, sizeof h);
-	return (vf)(__builtin_convertvector(h, vi) << 16);
-}
-
 INLINE void sink_give(struct sink to, size_t i, vf x, size_t n)
 {
 	if (to.h)
@@ -43,7 +35,7 @@ static void row_widen(float *to, const void *from, enum dtype held, size_t n)
 
 	if (held == DTYPE_BF16)
 		for (; i + VL <= n; i += VL)
-			v_store(to + i, take_bf16(h + i));
+			v_store(to + i, v_from_bf16(h + i));
 	else if (held == DTYPE_F16)
 		for (; i + VL <= n; i += VL)
 			v_store(to + i, v_from_f16(h + i));

@@ -1,15 +1,15 @@
 /* The loops, compiled for the including file's unit, and their table UNIT named UNIT_NAME. */
 #include "vec_math.h"
 #include "vec_rows.h"
-#include "vec_product.h"
+#include "vec_multiply.h"
+#include "vec_tile.h"
 #include "vec_attend.h"
 
 const struct unit UNIT = {
 	.name = UNIT_NAME,
-	.panel = TILE_VECTORS * VL,
 	.widen = row_widen,
 	.narrow = row_narrow,
-	.multiply = multiply,
+	.product = { VL, PRODUCT_PANEL, 1, 1, multiply },
 	.norm = row_norm,
 	.activate = row_activate,
 	.add = row_add,

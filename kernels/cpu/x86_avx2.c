@@ -1,6 +1,8 @@
 /* AVX2 with FMA and F16C: vectors of eight floats, sixteen registers. */
 #define VL 8
 #define TILE_VECTORS 2
+#define PRODUCT_ROWS 4
+#define PRODUCT_VECTORS 3
 
 #include "unit.h"
 #include "vec.h"
@@ -46,6 +48,11 @@ INLINE vf v_load_n(const float *p, size_t n)
 INLINE void v_store_n(float *p, vf v, size_t n)
 {
 	_mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
+}
+
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
 }
 
 INLINE vf v_from_f16(const uint16_t *p)

@@ -1,6 +1,8 @@
 /* AVX-512 (F, BW, VL, DQ): vectors of sixteen floats, thirty-two registers. */
 #define VL 16
 #define TILE_VECTORS 4
+#define PRODUCT_ROWS 6
+#define PRODUCT_VECTORS 4
 
 #include "unit.h"
 #include "vec.h"
@@ -44,6 +46,11 @@ INLINE vf v_load_n(const float *p, size_t n)
 INLINE void v_store_n(float *p, vf v, size_t n)
 {
 	_mm512_mask_storeu_ps(p, first_lanes(n), (__m512)v);
+}
+
+INLINE vf v_from_bf16(const uint16_t *p)
+{
+	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 }
 
 INLINE vf v_from_f16(const uint16_t *p)

@@ -4,6 +4,8 @@
 
 #include <cpuid.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static bool vendor_is(const char *name)
 {
@@ -39,6 +41,14 @@ static bool has_avx512_bf16(void)
 	return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 5;
 }
 
+/* Linux gives tiles, 8 KB of state a thread, only to a process that asks. */
+static bool amx_allowed(void)
+{
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+
+	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+}
+
 struct x86_features x86_features(void)
 {
 	const bool avx2 =
@@ -54,7 +64,8 @@ struct x86_features x86_features(void)
 	 * ones there.  AMX and AMD's are faster.
 	 */
 	return (struct x86_features){ avx2, avx512, bf16,
-		                      bf16 && (has_amx_bf16() || vendor_is("AuthenticAMD")) };
+		                      bf16 && (has_amx_bf16() || vendor_is("AuthenticAMD")),
+		                      has_amx_bf16() && amx_allowed() };
 }
 
 #endif

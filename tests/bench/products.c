@@ -1,48 +1,48 @@
 /*
- * The rate of the cpu back end's products beside oneDNN's own, for the shapes of a 1 B parameter
- * model's layer, and of its attention.  products [-j THREADS] [ROWS]: GF/s, tab separated.
+ * The rate of the cpu back end's products beside the machine's limits and oneDNN, on all threads; tab separated, and
+ * lines with # tell the limits.
  *
- *   ours     ops_cpu.product on bf16 weights, a worker a tile of 512 rows
- *   tiles    oneDNN, f32 and bf16, a worker a tile of 512 rows
- *   call     oneDNN, f32 and bf16, all rows in one call on all threads
+ *	products [-l] [-j THREADS]	-l: the layer alone
+ *
+ *   rows n k       the shape, or `layer`: the products of one block of a 1 B parameter model, ours with their epilogues
+ *                  (the add into the stream, activation times up as an operand), oneDNN's without
+ *   f32 bf16       GF/s of ours, with f32 weights and with bf16 weights, which are widened where no unit multiplies them
+ *   onednn ...     GF/s of oneDNN with f32 and with bf16 matrices (0: not on this processor), weights packed as it likes
+ *   of_peak ...    shares of the vector unit's peak, and of oneDNN: the faster of its two for bf16
+ *   f32_bytes ...  GB/s: weights, operand and results once each
+ *   per_byte ...   floating-point operations a byte, for the roofline (roofline.gp)
+ *
+ * Medians of five, interleaved.
  */
 #include "ops.h"
 
-#include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+#include "machine_peak.h"
 #include "memory.h"
-#include "onednn.h"
+#include "onednn_packed.h"
 
-enum { TILE = 512, REPEATS = 3 };
-
-static const struct {
-	size_t n, k;
-} shapes[] = { { 3072, 2048 }, { 2048, 2048 }, { 16384, 2048 }, { 2048, 8192 } };
+enum { TILE = 512, ROUNDS = 5, SIDES = 4 };
 
 struct bench {
 	struct workers *workers;
 	struct device *d;
-	struct matmuls *matmuls;
-	size_t rows, n, k;
-	enum dtype dtype;
-	char *a, *b; /* (rows, k), (n, k) of dtype */
-	float *c;    /* (rows, n) */
-	struct weight w;
-	struct operand operand;
+	double peak;
 };
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+/* One product, with f32 and with bf16 weights each: ours, and oneDNN's. */
+struct product {
+	size_t rows, n, k;
+	float *a, *b, *c; /* (rows, k), (n, k), (rows, n) */
+	struct weight w[2];
+	struct operand x[2];
+	void *half;       /* a as bf16 */
+	struct peer peer[2];
+};
 
 static void *memory(size_t len)
 {
@@ -56,126 +56,254 @@ static void *memory(size_t len)
 	return p;
 }
 
-static void fill(void *to, enum dtype dtype, size_t n)
+static void fill(float *to, size_t n)
 {
-	float part[1024];
-
-	for (size_t i = 0; i < n; i += ARRAY_LEN(part)) {
-		const size_t m = n - i < ARRAY_LEN(part) ? n - i : ARRAY_LEN(part);
-
-		for (size_t j = 0; j < m; j++)
-			part[j] = (float)((i + j) * 2654435761u >> 8 & 0xffff) / 65536 - 0.5f;
-		dtype_convert((char *)to + i * dtype_size(dtype), dtype, part, DTYPE_F32, m);
-	}
+	for (size_t i = 0; i < n; i++)
+		to[i] = (float)(i * 2654435761u >> 8 & 0xffff) / 65536 - 0.5f;
 }
 
-static void our_tile(void *argument, size_t i, size_t slot)
+/* -------- a product and its sides */
+
+static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16 };
+
+static void open_side(const struct bench *b, struct product *p, int side)
 {
-	const struct bench *b = argument;
-	const size_t first = i * TILE, rows = b->rows - first < TILE ? b->rows - first : TILE;
-	const struct operand a = { (char *)b->operand.p +
-		                           ops_cpu.operand_len(b->d, first, b->k, b->w.dtype),
-		                   rows, b->k, b->w.dtype };
+	const enum dtype dtype = types[side];
+	void *stored = memory(p->n * p->k * dtype_size(dtype));
+	const struct tensor_view view = { stored, dtype, p->n, p->k, 0, p->n, 0, p->k, 1 };
+	struct weight *w = &p->w[side];
 
-	(void)slot;
-	ops_cpu.product(b->d, &a, &b->w, (struct rows){ b->c + first * b->n, rows, b->n, b->n },
-	                TILE);
-}
-
-static void ours(struct bench *b)
-{
-	workers_run(b->workers, (b->rows + TILE - 1) / TILE, our_tile, b);
-}
-
-static void one_matmul(const struct bench *b, size_t first, size_t rows)
-{
-	const struct matmul_shape shape = { rows, b->n, b->k, b->dtype };
-	void *scratch = memory(matmul_scratch_len(b->matmuls, &shape) + 64);
-
-	matmul_run(b->matmuls, &shape, b->a + first * b->k * dtype_size(b->dtype), b->b,
-	           b->c + first * b->n, scratch);
-	free(scratch);
-}
-
-static void bare_tile(void *argument, size_t i, size_t slot)
-{
-	(void)slot;
-	one_matmul(argument, i * TILE, TILE);
-}
-
-static void tiles(struct bench *b)
-{
-	workers_run(b->workers, b->rows / TILE, bare_tile, b);
-}
-
-/* The calling thread is oneDNN's again for this. */
-static void call(struct bench *b)
-{
-	void (*set)(int);
-	void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-
-	memcpy(&set, &symbol, sizeof set);
-	if (set)
-		set((int)workers_count(b->workers));
-	one_matmul(b, 0, b->rows);
-	if (set)
-		set(1);
-}
-
-static double rate(struct bench *b, void (*run)(struct bench *))
-{
-	double best = 1e9;
-
-	run(b);
-	for (int i = 0; i < REPEATS; i++) {
-		const double start = now();
-
-		run(b);
-		best = now() - start < best ? now() - start : best;
-	}
-	return 2e-9 * (double)b->rows * (double)b->n * (double)b->k / best;
-}
-
-static void bare(struct bench *b, enum dtype dtype, double *tiled, double *called)
-{
-	b->dtype = dtype;
-	b->a = memory(b->rows * b->k * dtype_size(dtype));
-	b->b = memory(b->n * b->k * dtype_size(dtype));
-	fill(b->a, dtype, b->rows * b->k);
-	fill(b->b, dtype, b->n * b->k);
-	*tiled = rate(b, tiles);
-	*called = rate(b, call);
-	free(b->a);
-	free(b->b);
-}
-
-static double our_rate(struct bench *b)
-{
-	uint16_t *stored = memory(b->n * b->k * sizeof *stored);
-	float *x = memory(b->rows * b->k * sizeof *x);
-	const struct tensor_view view = { stored, DTYPE_BF16, b->n, b->k, 0, b->n, 0, b->k, 1 };
-
-	fill(stored, DTYPE_BF16, b->n * b->k);
-	fill(x, DTYPE_F32, b->rows * b->k);
-	b->w = (struct weight){ b->n, b->k, ops_cpu.operand_type(b->d, DTYPE_BF16), NULL, NULL };
-	b->w.data = memory(ops_cpu.weight_len(b->d, b->n, b->k, b->w.dtype));
-
-	const double start = now();
-
-	ops_cpu.weight_put(b->d, &b->w, 0, &view);
-	fprintf(stderr, "packing: %.2f G elements/s\n",
-	        1e-9 * (double)(b->n * b->k) / (now() - start));
-	b->operand = (struct operand){ memory(ops_cpu.operand_len(b->d, b->rows, b->k, b->w.dtype)),
-		                       b->rows, b->k, b->w.dtype };
-	ops_cpu.pack(b->d, b->operand, (struct rows){ x, b->rows, b->k, b->k });
-
-	const double r = rate(b, ours);
-
+	dtype_convert(stored, dtype, p->b, DTYPE_F32, p->n * p->k);
+	*w = (struct weight){ p->n, p->k, ops_cpu.operand_type(b->d, dtype), NULL, NULL };
+	w->data = memory(ops_cpu.weight_len(b->d, p->n, p->k, w->dtype));
+	ops_cpu.weight_put(b->d, w, 0, &view);
+	p->peer[side] = peer_open(workers_count(b->workers), side ? dnnl_bf16 : dnnl_f32, p->rows, p->n, p->k,
+	                          side ? p->half : p->a, stored, p->c);
 	free(stored);
-	free(x);
-	free(b->w.data);
-	free(b->operand.p);
-	return r;
+	p->x[side] = (struct operand){ memory(ops_cpu.operand_len(b->d, p->rows, p->k, w->dtype)), p->rows, p->k, w->dtype };
+	ops_cpu.pack(b->d, p->x[side], (struct rows){ p->a, p->rows, p->k, p->k });
+}
+
+static struct product product_open(const struct bench *b, size_t rows, size_t n, size_t k)
+{
+	struct product p = { .rows = rows, .n = n, .k = k };
+
+	p.a = memory(rows * k * sizeof *p.a);
+	p.b = memory(n * k * sizeof *p.b);
+	p.c = memory(rows * n * sizeof *p.c);
+	fill(p.a, rows * k);
+	fill(p.b, n * k);
+	memset(p.c, 0, rows * n * sizeof *p.c);
+	p.half = memory(rows * k * sizeof(uint16_t));
+	dtype_convert(p.half, DTYPE_BF16, p.a, DTYPE_F32, rows * k);
+	for (int side = 0; side < 2; side++)
+		open_side(b, &p, side);
+	free(p.b);
+	return p;
+}
+
+static void product_close(struct product *p)
+{
+	for (int side = 0; side < 2; side++) {
+		free(p->w[side].data);
+		free(p->x[side].p);
+		peer_close(&p->peer[side]);
+	}
+	free(p->half);
+	free(p->a);
+	free(p->c);
+}
+
+/* Rows first.. of an operand. */
+static struct operand operand_rows(const struct bench *b, const struct operand *x, size_t first, size_t rows)
+{
+	return (struct operand){ (char *)x->p + ops_cpu.operand_len(b->d, first, x->k, x->dtype), rows, x->k, x->dtype };
+}
+
+struct tiles {
+	const struct bench *b;
+	struct product *p; /* one, or the four of a layer */
+	int side;
+	size_t rows;
+};
+
+static void product_tile(void *argument, size_t i, size_t slot)
+{
+	const struct tiles *t = argument;
+	const struct product *p = t->p;
+	const size_t first = i * TILE, rows = p->rows - first < TILE ? p->rows - first : TILE;
+	const struct operand a = operand_rows(t->b, &p->x[t->side], first, rows);
+
+	(void)slot;
+	ops_cpu.product(t->b->d, &a, &p->w[t->side], (struct rows){ p->c + first * p->n, rows, p->n, p->n }, TILE);
+}
+
+/* qkv, proj, gate and up, down: each from its own operand, the last from what the third gives. */
+static void layer_tile(void *argument, size_t i, size_t slot)
+{
+	const struct tiles *t = argument;
+	const struct device *d = t->b->d;
+	const size_t first = i * TILE, rows = t->rows - first < TILE ? t->rows - first : TILE;
+	struct product *qkv = t->p, *proj = qkv + 1, *up = qkv + 2, *down = qkv + 3;
+	const int s = t->side;
+	const struct operand a = operand_rows(t->b, &qkv->x[s], first, rows), b = operand_rows(t->b, &proj->x[s], first, rows),
+			     c = operand_rows(t->b, &up->x[s], first, rows), act = operand_rows(t->b, &down->x[s], first, rows);
+	const struct gate gate = { ACT_SILU, true, { up->c + first * up->n, rows, up->n, up->n } };
+	const struct rows x = { proj->c + first * proj->n, rows, proj->n, proj->n };
+	const struct rows scratch = { down->c + first * down->n, rows, down->n, down->n };
+
+	(void)slot;
+	ops_cpu.product((struct device *)d, &a, &qkv->w[s], (struct rows){ qkv->c + first * qkv->n, rows, qkv->n, qkv->n }, TILE);
+	ops_cpu.product_add((struct device *)d, &b, &proj->w[s], scratch, x, TILE);
+	ops_cpu.product_act((struct device *)d, &c, &up->w[s], &gate, act, TILE);
+	ops_cpu.product_add((struct device *)d, &act, &down->w[s], scratch, x, TILE);
+}
+
+/* Once; sides from 2 on are oneDNN's. */
+static void run(const struct bench *b, struct product *p, size_t n, int side)
+{
+	struct tiles t = { b, p, side, p->rows };
+
+	if (side < 2)
+		workers_run(b->workers, (p->rows + TILE - 1) / TILE, n > 1 ? layer_tile : product_tile, &t);
+	else
+		for (size_t i = 0; i < n; i++)
+			peer_run(&p[i].peer[side - 2]);
+}
+
+/* Seconds of one run; repeated until it can be measured. */
+static double seconds(const struct bench *b, struct product *p, size_t n, int side)
+{
+	double start, time;
+	size_t count = 0;
+
+	if (side >= 2 && !p->peer[side - 2].primitive)
+		return INFINITY;
+	peer_threads(workers_count(b->workers));
+	run(b, p, n, side);
+	start = clock_seconds();
+	do {
+		run(b, p, n, side);
+		count++;
+		time = clock_seconds() - start;
+	} while (time < 0.01);
+	/* OpenMP's threads spin for a while before they sleep. */
+	if (side >= 2)
+		usleep(20000);
+	return time / (double)count;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print_line(const struct bench *b, const char *name, const double time[SIDES], double flops, const double bytes[2])
+{
+	double rate[SIDES];
+
+	for (int side = 0; side < SIDES; side++)
+		rate[side] = 1e-9 * flops / time[side];
+	printf("%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\n", name, rate[0], rate[1],
+	       rate[2], rate[3], rate[0] / b->peak, rate[1] / b->peak, rate[0] / rate[2], rate[1] / fmax(rate[2], rate[3]),
+	       1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1], flops / bytes[0], flops / bytes[1]);
+	fflush(stdout);
+}
+
+/* One product, or the n of a layer. */
+static void measure(const struct bench *b, const char *name, struct product *p, size_t n)
+{
+	double times[SIDES][ROUNDS], median[SIDES], flops = 0, bytes[2] = { 0 };
+
+	for (int i = 0; i < ROUNDS; i++)
+		for (int side = 0; side < SIDES; side++)
+			times[side][i] = seconds(b, p, n, side);
+	for (int side = 0; side < SIDES; side++) {
+		qsort(times[side], ROUNDS, sizeof(double), by_size);
+		median[side] = times[side][ROUNDS / 2];
+	}
+	for (size_t i = 0; i < n; i++) {
+		const double rows = (double)p[i].rows, width = (double)p[i].n, k = (double)p[i].k;
+
+		flops += 2 * rows * width * k;
+		for (int side = 0; side < 2; side++)
+			bytes[side] += width * k * (double)dtype_size(types[side]) + 4 * rows * (k + width);
+	}
+	print_line(b, name, median, flops, bytes);
+}
+
+static void measure_product(const struct bench *b, size_t rows, size_t n, size_t k)
+{
+	struct product p = product_open(b, rows, n, k);
+	char name[96];
+
+	snprintf(name, sizeof name, "%zu\t%zu\t%zu", rows, n, k);
+	measure(b, name, &p, 1);
+	product_close(&p);
+}
+
+static void measure_layer(const struct bench *b, size_t rows)
+{
+	struct product p[] = { product_open(b, rows, 3072, 2048), product_open(b, rows, 2048, 2048),
+		               product_open(b, rows, 16384, 2048), product_open(b, rows, 2048, 8192) };
+	char name[96];
+
+	snprintf(name, sizeof name, "%zu\tlayer\t2048", rows);
+	measure(b, name, p, ARRAY_LEN(p));
+	for (size_t i = 0; i < ARRAY_LEN(p); i++)
+		product_close(&p[i]);
+}
+
+static void measure_limits(struct bench *b)
+{
+	const size_t len = 256 << 20;
+	uint64_t sums[4096] = { 0 };
+	char *p = memory(len);
+	double flops[ROUNDS], bytes[ROUNDS];
+
+	memset(p, 1, len);
+	for (int i = 0; i < ROUNDS; i++) {
+		flops[i] = machine_flops(b->workers);
+		bytes[i] = machine_bytes(b->workers, p, len, sums);
+	}
+	qsort(flops, ROUNDS, sizeof *flops, by_size);
+	qsort(bytes, ROUNDS, sizeof *bytes, by_size);
+	b->peak = flops[ROUNDS - 1];
+	printf("# unit %s, %zu threads; vector peak %.1f GF/s (median %.1f), reads %.1f GB/s (median %.1f)\n", ops_cpu.unit(b->d),
+	       workers_count(b->workers), b->peak, flops[ROUNDS / 2], bytes[ROUNDS - 1], bytes[ROUNDS / 2]);
+	printf("# packing of %zu bytes of bf16: ", len / 4);
+	free(p);
+}
+
+/* How fast weights are packed, beside copying them. */
+static void measure_packing(const struct bench *b)
+{
+	const size_t n = 8192, k = 4096, len = n * k * 2;
+	uint16_t *stored = memory(len);
+	struct weight w = { n, k, ops_cpu.operand_type(b->d, DTYPE_BF16), NULL, NULL };
+	const struct tensor_view view = { stored, DTYPE_BF16, n, k, 0, n, 0, k, 1 };
+	double pack[ROUNDS], copy[ROUNDS];
+
+	w.data = memory(ops_cpu.weight_len(b->d, n, k, w.dtype));
+	memset(stored, 1, len);
+	memset(w.data, 1, len);
+	for (int i = 0; i < ROUNDS; i++) {
+		double start = clock_seconds();
+
+		ops_cpu.weight_put(b->d, &w, 0, &view);
+		pack[i] = clock_seconds() - start;
+		start = clock_seconds();
+		memcpy(w.data, stored, len);
+		copy[i] = clock_seconds() - start;
+	}
+	qsort(pack, ROUNDS, sizeof *pack, by_size);
+	qsort(copy, ROUNDS, sizeof *copy, by_size);
+	printf("%.1f GB/s, memcpy on one thread %.1f GB/s\n", 1e-9 * (double)len / pack[ROUNDS / 2],
+	       1e-9 * (double)len / copy[ROUNDS / 2]);
+	free(stored);
+	free(w.data);
 }
 
 static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t groups,
@@ -191,16 +319,16 @@ static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t
 			  out = { y, n, heads * width, heads * width };
 	double best = 1e9;
 
-	fill(q, DTYPE_F32, n * heads * width);
-	fill(k, DTYPE_F32, n * groups * width);
-	fill(v, DTYPE_F32, n * groups * width);
-	for (int i = 0; i < REPEATS; i++) {
-		const double start = now();
+	fill(q, n * heads * width);
+	fill(k, n * groups * width);
+	fill(v, n * groups * width);
+	for (int i = 0; i < ROUNDS; i++) {
+		const double start = clock_seconds();
 
 		ops_cpu.attend(b->d, &a, &s, 1, rows, out, (struct operand){ 0 });
-		best = now() - start < best ? now() - start : best;
+		best = clock_seconds() - start < best ? clock_seconds() - start : best;
 	}
-	printf("attention\t%zu tokens\t%zu/%zu heads of %zu\t%.0f\n", n, heads, groups, width,
+	printf("# attention\t%zu tokens\t%zu/%zu heads of %zu\t%.0f\n", n, heads, groups, width,
 	       2e-9 * (double)heads * (double)width * (double)n * (double)(n + 1) / best);
 	free(q);
 	free(k);
@@ -208,48 +336,50 @@ static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t
 	free(y);
 }
 
+static void measure_shapes(const struct bench *b)
+{
+	static const size_t shapes[][2] = { { 8192, 2048 }, { 2048, 8192 }, { 2048, 2048 }, { 512, 2048 } };
+	static const size_t few[] = { 1, 2, 7, 16, 64 }, others[][3] = { { 512, 8192, 4096 }, { 1023, 1111, 777 },
+		                                                         { 13, 1031, 2051 }, { 1, 333, 1029 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		measure_product(b, 1024, shapes[i][0], shapes[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		for (size_t j = 0; j < ARRAY_LEN(few); j++)
+			measure_product(b, few[j], shapes[i][0], shapes[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		measure_product(b, others[i][0], others[i][1], others[i][2]);
+	attention_rate(b, 512, 32, 8, 64);
+	attention_rate(b, 4096, 32, 8, 64);
+	attention_rate(b, 4096, 16, 16, 128);
+}
+
 int main(int argc, char **argv)
 {
-	struct bench b = { .rows = 2048 };
+	struct bench b = { 0 };
 	struct error e;
 	size_t threads = 0;
 
-	for (int c; (c = getopt(argc, argv, "j:")) != -1;)
+	bool layer = false;
+
+	for (int c; (c = getopt(argc, argv, "lj:")) != -1;)
 		if (c == 'j')
 			threads = strtoul(optarg, NULL, 10);
-	if (optind < argc)
-		b.rows = strtoul(argv[optind], NULL, 10) / TILE * TILE;
+		else
+			layer = true;
 	b.workers = workers_open(threads, &e);
 	b.d = b.workers ? ops_cpu.open(b.workers, &(struct device_choice){ .index = -1 }, &e) : NULL;
-	b.matmuls = b.d ? matmuls_open(&e) : NULL;
-	if (!b.matmuls) {
+	if (!b.d) {
 		fprintf(stderr, "products: %s\n", e.text);
 		return 2;
 	}
-	printf("unit %s, %zu threads, %zu rows; GF/s\n", ops_cpu.unit(b.d),
-	       workers_count(b.workers), b.rows);
-	printf("n\tk\tours\tf32 tiles\tf32 call\tbf16 tiles\tbf16 call\n");
-	for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
-		double tiled[2], called[2];
-
-		b.n = shapes[i].n;
-		b.k = shapes[i].k;
-		b.c = memory(b.rows * b.n * sizeof *b.c);
-		memset(b.c, 0, b.rows * b.n * sizeof *b.c);
-
-		const double r = our_rate(&b);
-
-		bare(&b, DTYPE_F32, &tiled[0], &called[0]);
-		bare(&b, DTYPE_BF16, &tiled[1], &called[1]);
-		printf("%zu\t%zu\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\n", b.n, b.k, r, tiled[0], called[0],
-		       tiled[1], called[1]);
-		fflush(stdout);
-		free(b.c);
-	}
-	attention_rate(&b, 512, 32, 8, 64);
-	attention_rate(&b, 4096, 32, 8, 64);
-	attention_rate(&b, 4096, 16, 16, 128);
-	matmuls_close(b.matmuls);
+	measure_limits(&b);
+	measure_packing(&b);
+	printf("rows\tn\tk\tf32\tbf16\tonednn_f32\tonednn_bf16\tf32_of_peak\tbf16_of_peak\tf32_of_onednn\tbf16_of_onednn\t"
+	       "f32_bytes\tbf16_bytes\tf32_per_byte\tbf16_per_byte\n");
+	measure_layer(&b, 1024);
+	if (!layer)
+		measure_shapes(&b);
 	ops_cpu.close(b.d);
 	workers_close(b.workers);
 	return 0;

@@ -20,6 +20,15 @@ do
 done
 is "every header compiles by itself" "$failed" ""
 
+failed=
+for header in kernels/cuda/*.h kernels/cuda/host/*.h
+do
+	# shellcheck disable=SC2086 # a list
+	echo "#include \"${header##*/}\"" | ${CXX:-g++} -std=gnu++17 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra $includes \
+		-Ikernels/cuda -Ikernels/cuda/host -x c++ - >>"$TMP/said" 2>&1 || failed="$failed $header"
+done
+is "every header of kernels/cuda compiles by itself" "$failed" ""
+
 if command -v shellcheck >/dev/null
 then
 	ok "shellcheck" shellcheck -s sh -x -e SC1091,SC2016,SC2317,SC2034,SC3045 tests/*.sh tests/*.t tests/check/*.t
@@ -27,6 +36,8 @@ then
 	do
 		test ! -e "$script" || ok "shellcheck $script" shellcheck -e SC1091,SC2016 "$script"
 	done
+	# Variables go between these and their lib.sh.
+	ok "shellcheck tests/gpu" shellcheck -e SC1091,SC2016,SC2034,SC2154 tests/gpu/*.sh
 else
 	skip "shellcheck" "not installed"
 fi

@@ -1,0 +1,248 @@
+/*
+ * Products: sums of a tile of rows x vectors stay in registers while k goes by, PRODUCT_ROWS x PRODUCT_VECTORS at most.
+ * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
+ * shape of the tile nor the way to the weight's numbers changes a bit.
+ *
+ * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
+ * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
+ */
+enum { PRODUCT_PANEL = PRODUCT_VECTORS * VL, K_UNROLL = 4, FEW_ROWS = 4 * PRODUCT_ROWS, FEW_PANELS = 2, FEW_PANEL_ROWS = 2 };
+
+/* (rows, panels of vectors) of c, set or added to; b: panels of (k, PRODUCT_PANEL), panel_stride numbers apart. */
+typedef void product_tile(const float *a, size_t a_stride, const void *b, size_t panel_stride, float *c, size_t c_stride,
+                          size_t k, bool add);
+
+INLINE vf take_held(const void *b, size_t i, enum dtype held)
+{
+	if (held == DTYPE_BF16)
+		return v_from_bf16((const uint16_t *)b + i);
+	if (held == DTYPE_F16)
+		return v_from_f16((const uint16_t *)b + i);
+	return v_load((const float *)b + i);
+}
+
+/* One k.  What is fewer, rows or vectors, is held in registers. */
+INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
+                         const void *b, size_t at, size_t panel_stride,
+                         vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS])
+{
+	if (rows <= FEW_PANEL_ROWS) {
+		vf s[FEW_PANEL_ROWS];
+		UNROLL
+		for (size_t r = 0; r < rows; r++)
+			s[r] = v_set(a[r * a_stride]);
+		UNROLL
+		for (size_t v = 0; v < panels * vectors; v++) {
+			const vf x = take_held(b, at + v / vectors * panel_stride + v % vectors * VL, held);
+			UNROLL
+			for (size_t r = 0; r < rows; r++)
+				sum[r][v] = v_fma(s[r], x, sum[r][v]);
+		}
+		return;
+	}
+	vf x[PRODUCT_VECTORS];
+	UNROLL
+	for (size_t v = 0; v < vectors; v++)
+		x[v] = take_held(b, at + v * VL, held);
+	UNROLL
+	for (size_t r = 0; r < rows; r++) {
+		const vf s = v_set(a[r * a_stride]);
+		UNROLL
+		for (size_t v = 0; v < vectors; v++)
+			sum[r][v] = v_fma(s, x[v], sum[r][v]);
+	}
+}
+
+INLINE void product_sums(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
+                         const void *b, size_t panel_stride, float *c, size_t c_stride, size_t k, bool add)
+{
+	vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS];
+	size_t i = 0;
+	UNROLL
+	for (size_t r = 0; r < rows; r++) {
+		__builtin_prefetch(c + r * c_stride);
+		UNROLL
+		for (size_t v = 0; v < panels * vectors; v++)
+			sum[r][v] = (vf){ 0 };
+	}
+	for (; i + K_UNROLL <= k; i += K_UNROLL) {
+		UNROLL
+		for (size_t j = 0; j < K_UNROLL; j++)
+			product_step(rows, vectors, panels, held, a + i + j, a_stride, b, (i + j) * PRODUCT_PANEL, panel_stride,
+			             sum);
+	}
+	for (; i < k; i++)
+		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
+	UNROLL
+	for (size_t r = 0; r < rows; r++) {
+		UNROLL
+		for (size_t v = 0; v < panels * vectors; v++) {
+			float *to = c + r * c_stride + v * VL;
+			v_store(to, add ? v_load(to) + sum[r][v] : sum[r][v]);
+		}
+	}
+}
+
+#define PRODUCT_TILE(name, rows, vectors, panels, held) \
+	static void name(const float *a, size_t a_stride, const void *b, size_t panel_stride, float *c, size_t c_stride, \
+	                 size_t k, bool add) \
+	{ \
+		product_sums(rows, vectors, panels, held, a, a_stride, b, panel_stride, c, c_stride, k, add); \
+	}
+
+#if PRODUCT_ROWS == 6
+#define BY_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define BY_ROWS(X) X(1) X(2) X(3) X(4)
+#endif
+#if PRODUCT_VECTORS == 4
+#define BY_VECTORS(X) X(1) X(2) X(3) X(4)
+#elif PRODUCT_VECTORS == 3
+#define BY_VECTORS(X) X(1) X(2) X(3)
+#else
+#define BY_VECTORS(X) X(1) X(2)
+#endif
+
+/* The preprocessor does not take BY_VECTORS for each row count otherwise. */
+#define OF_EACH_TYPE(r, v, panels, name) \
+	PRODUCT_TILE(f32_##name, r, v, panels, DTYPE_F32) \
+	PRODUCT_TILE(bf16_##name, r, v, panels, DTYPE_BF16) \
+	PRODUCT_TILE(f16_##name, r, v, panels, DTYPE_F16)
+#define ROWS_1(v) OF_EACH_TYPE(1, v, 1, 1x##v)
+#define ROWS_2(v) OF_EACH_TYPE(2, v, 1, 2x##v)
+#define ROWS_3(v) OF_EACH_TYPE(3, v, 1, 3x##v)
+#define ROWS_4(v) OF_EACH_TYPE(4, v, 1, 4x##v)
+#define ROWS_5(v) OF_EACH_TYPE(5, v, 1, 5x##v)
+#define ROWS_6(v) OF_EACH_TYPE(6, v, 1, 6x##v)
+#define ALL_VECTORS(r) BY_VECTORS(ROWS_##r)
+
+BY_ROWS(ALL_VECTORS)
+OF_EACH_TYPE(1, PRODUCT_VECTORS, FEW_PANELS, panels_1)
+OF_EACH_TYPE(2, PRODUCT_VECTORS, FEW_PANELS, panels_2)
+
+#define F32_1(v) f32_1x##v,
+#define F32_2(v) f32_2x##v,
+#define F32_3(v) f32_3x##v,
+#define F32_4(v) f32_4x##v,
+#define F32_5(v) f32_5x##v,
+#define F32_6(v) f32_6x##v,
+#define BF16_1(v) bf16_1x##v,
+#define BF16_2(v) bf16_2x##v,
+#define BF16_3(v) bf16_3x##v,
+#define BF16_4(v) bf16_4x##v,
+#define BF16_5(v) bf16_5x##v,
+#define BF16_6(v) bf16_6x##v,
+#define F16_1(v) f16_1x##v,
+#define F16_2(v) f16_2x##v,
+#define F16_3(v) f16_3x##v,
+#define F16_4(v) f16_4x##v,
+#define F16_5(v) f16_5x##v,
+#define F16_6(v) f16_6x##v,
+#define F32_NAMES(r) { BY_VECTORS(F32_##r) },
+#define BF16_NAMES(r) { BY_VECTORS(BF16_##r) },
+#define F16_NAMES(r) { BY_VECTORS(F16_##r) },
+
+enum held { HELD_F32, HELD_BF16, HELD_F16, HELD_COUNT };
+
+/* [held][rows - 1][vectors - 1] of one panel */
+static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTORS] = {
+	{ BY_ROWS(F32_NAMES) },
+	{ BY_ROWS(BF16_NAMES) },
+	{ BY_ROWS(F16_NAMES) },
+};
+
+/* [held][rows - 1] of FEW_PANELS */
+static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = {
+	{ f32_panels_1, f32_panels_2 },
+	{ bf16_panels_1, bf16_panels_2 },
+	{ f16_panels_1, f16_panels_2 },
+};
+
+static enum held held_as(enum dtype dtype)
+{
+	return dtype == DTYPE_BF16 ? HELD_BF16 : dtype == DTYPE_F16 ? HELD_F16 : HELD_F32;
+}
+
+/* Columns of m->c that are made together: some vectors of a panel, or whole panels. */
+struct strip {
+	const char *b;          /* the panel's first number */
+	size_t first, vectors;  /* of the panel's vectors */
+	size_t panels;
+	float *c;
+};
+
+/* The strip that begins `at` columns after m->first, of `panels` panels at most. */
+static struct strip strip_at(const struct multiply *m, size_t at, size_t panels)
+{
+	const size_t column = m->first + at, left = (m->n - at + VL - 1) / VL;
+	struct strip s = { (const char *)m->b + column / PRODUCT_PANEL * PRODUCT_PANEL * m->k * dtype_size(m->held),
+		           column % PRODUCT_PANEL / VL, 0, 1, m->c + at };
+	s.vectors = PRODUCT_VECTORS - s.first < left ? PRODUCT_VECTORS - s.first : left;
+	if (s.vectors == PRODUCT_VECTORS)
+		s.panels = left / PRODUCT_VECTORS < panels ? left / PRODUCT_VECTORS : panels;
+	return s;
+}
+
+static size_t strip_width(const struct strip *s)
+{
+	return s->vectors * s->panels * VL;
+}
+
+/* k inputs of the strip's panel from k0 on, as floats. */
+static const float *strip_floats(const struct multiply *m, const struct strip *s, size_t k0, size_t k)
+{
+	const char *from = s->b + k0 * PRODUCT_PANEL * dtype_size(m->held);
+	if (m->held == DTYPE_F32)
+		return (const float *)(const void *)from + s->first * VL;
+	row_widen(m->scratch, from, m->held, k * PRODUCT_PANEL);
+	return (const float *)m->scratch + s->first * VL;
+}
+
+/* Inputs of a partial sum: K in equal parts, the number of which is K / PARTIAL_SUM to the nearest. */
+static size_t partial_sum(size_t k)
+{
+	const size_t parts = k < PARTIAL_SUM ? 1 : (k + PARTIAL_SUM / 2) / PARTIAL_SUM, n = (k + parts - 1) / parts;
+	return (n + K_UNROLL - 1) / K_UNROLL * K_UNROLL;
+}
+
+/* Inputs k0..k0+k-1 of the strip for all rows, which are shared out evenly: a tile of one would take as long as a full one. */
+static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, size_t k0, size_t k)
+{
+	const size_t n = (m->rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+	for (size_t i = 0; i < n; i++) {
+		const size_t r = m->rows * i / n, rows = m->rows * (i + 1) / n - r;
+		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];
+		tile((const float *)m->a + r * m->a_stride + k0, m->a_stride, b, m->k * PRODUCT_PANEL, s->c + r * m->c_stride,
+		     m->c_stride, k, k0 != 0);
+	}
+}
+
+static void multiply_few(const struct multiply *m)
+{
+	const size_t step = partial_sum(m->k);
+	struct strip s;
+	for (size_t at = 0; at < m->n; at += strip_width(&s)) {
+		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
+		for (size_t k0 = 0; k0 < m->k; k0 += step) {
+			const char *b = s.b + (k0 * PRODUCT_PANEL + s.first * VL) * dtype_size(m->held);
+			multiply_rows(m, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step);
+		}
+	}
+}
+
+static void multiply(const struct multiply *m)
+{
+	const size_t step = partial_sum(m->k);
+	if (m->rows <= FEW_ROWS) {
+		multiply_few(m);
+		return;
+	}
+	for (size_t k0 = 0; k0 < m->k; k0 += step) {
+		const size_t k = m->k - k0 < step ? m->k - k0 : step;
+		struct strip s;
+		for (size_t at = 0; at < m->n; at += strip_width(&s)) {
+			s = strip_at(m, at, 1);
+			multiply_rows(m, &s, HELD_F32, strip_floats(m, &s, k0, k), k0, k);
+		}
+	}
+}

@@ -1,0 +1,6 @@
+#include "attend_tile.h"
+
+attend_kernel attend_bf16(size_t width, bool roomy)
+{
+	return attend_16_bits<bf16_operand>(width, roomy);
+}

@@ -1,0 +1,25 @@
+/*
+ * The fake device: memory that the host can't touch, and streams that run nothing until somebody waits.  Then it takes the work
+ * that the waiting needs, and other streams' as it likes, in any order that streams and events allow; which one, a seed says.
+ * So an event that is missing, a buffer that is used again too early or host memory that is changed before its copy
+ * shows as wrong bits under some seeds.
+ */
+#ifndef GPU_FAKE_H
+#define GPU_FAKE_H
+
+#include "fibres.h"
+#include "gpu.h"
+
+enum fake_fault { FAKE_FINE, FAKE_NO_DRIVER, FAKE_NO_DEVICE, FAKE_OLD, FAKE_BREAKS };
+
+struct fake_choice {
+	fibres_order order;     /* of a block's threads; its seed is that of the streams too */
+	fake_fault fault;       /* FAKE_BREAKS: fails at the 20th launch */
+	size_t memory;          /* bytes of the device */
+};
+
+/* For devices opened later.  Without a call the environment's ONELAYER_FAKE_GPU says it: words with commas between,
+ * forward|backward|shuffled, seed=N, memory=MIB, no-driver|no-device|old|breaks. */
+void fake_choose(const fake_choice *choice);
+
+#endif

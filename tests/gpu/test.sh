@@ -1,0 +1,67 @@
+#!/bin/bash
+# make test-gpu: what `make test` proves of the kernels on the host, on the card: every site of every fixture against double
+# precision, the promise of the bits, and compute-sanitizer on two fixtures.  Within 8 minutes, offline.  DRY=1: see lib.sh.
+set -u
+report=${REPORT:-${BUILD:-build}/gpu-test.txt}
+mkdir -p "$(dirname "$report")"
+report=$(realpath "$report")
+: >"$report"
+. "$(dirname "$0")/lib.sh"
+need_card
+tell "test-gpu, $kind: $card"
+failures=0
+
+# outcome NAME STATUS FILE: how many tests of TAP there were, and which failed.
+outcome()
+{
+	tell "$(test "$2" -eq 0 && echo ok || echo FAILED): $1: $(grep -c '^ok' "$3") passed, $(grep -c '^not ok' "$3") failed"
+	grep -A 5 '^not ok' "$3" | tee -a "$report"
+	test "$2" -eq 0 || failures=$((failures + 1))
+}
+
+# Each with a share of the card.
+names=$(ls tests/data/models)
+test -z "$DRY" || names='llama-f32 qwen3-moe-bf16'
+share='cuda --vram 4G'
+test -z "$DRY" || share='cuda --vram 200M'
+for python in ${PYTHON:-/usr/bin/python3 python3}
+do
+	"$python" -c 'import numpy, msgpack, xxhash' 2>/dev/null && break
+done
+# shellcheck disable=SC2016,SC2086 # the inner shell's; a list
+printf '%s\n' $names | PYTHONDONTWRITEBYTECODE=1 xargs -P 4 -I NAME sh -c '"$1" tests/accuracy.py "--device=$2" "$3" >"$4/$3.tap" 2>&1' - \
+	"$python" "$share" NAME "$dir"
+status=$?
+cat "$dir"/*.tap >"$dir/accuracy"
+outcome 'every site of every fixture' $status "$dir/accuracy"
+
+lengths='1 700 2 33 0 128 5 61 17 300 1 90' again=30
+test -z "$DRY" || lengths='1 40 2 0 33' again=3
+DEVICE=cuda MODELS='llama-bf16 qwen3-moe-bf16' LENGTHS=$lengths AGAIN=$again tests/invariance.t >"$dir/invariance" 2>&1
+outcome 'the promise of the bits' $? "$dir/invariance"
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+for model in llama-bf16 qwen3-moe-bf16
+do
+	printf '%s\n' 1 70 2 17 | ids 190 | tok -q -f ids | embed -q -m tests/data/models/$model -o "$dir/san.tms"
+	for tool in memcheck racecheck synccheck initcheck
+	do
+		if test -z "$sanitizer" || test -n "$DRY"
+		then
+			tell "SKIPPED: compute-sanitizer $tool on $model: $(test -n "$DRY" && echo 'there is no card' || echo 'it is not installed')"
+			continue
+		fi
+		timeout 100 "$sanitizer" --tool $tool --error-exitcode 86 layer-run --device cuda --vram 1G -m tests/data/models/$model \
+			--tap attn_probs,resid_post="$dir/san.taps" -o "$dir/san.out" "$dir/san.tms" >"$dir/san.said" 2>&1
+		case $? in
+		0) tell "ok: compute-sanitizer $tool on $model" ;;
+		86)
+			tell "FAILED: compute-sanitizer $tool on $model"
+			head -n 40 "$dir/san.said" | tee -a "$report"
+			failures=$((failures + 1)) ;;
+		*) tell "SKIPPED: compute-sanitizer $tool on $model doesn't work here: $(tail -n 1 "$dir/san.said")" ;;
+		esac
+	done
+done
+tell "$failures failed, in $SECONDS seconds; report: $report"
+test "$failures" -eq 0
