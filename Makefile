@@ -68,7 +68,7 @@ $(BINDIR)/%: $(BUILD)/tools/%.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 
 $(BUILD)/onelayer.a: $(OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -105,7 +105,7 @@ $(BUILD)/pic/%.o: %.c $(BUILD)/flags
 CUDA_ABI = kernels/ops.h kernels/cuda_module.h libcommon/model.h libcommon/dtype.h libcommon/error.h
 $(BUILD)/cuda_abi.inc: $(CUDA_ABI)
 	@mkdir -p $(@D)
-	cat $(CUDA_ABI) | cksum | awk '{ print "#define CUDA_ABI " $$1 "u" }' >$@
+	@cat $(CUDA_ABI) | cksum | awk '{ print "#define CUDA_ABI " $$1 "u" }' >$@
 
 CXX = $(if $(findstring clang,$(CC)),clang++,g++)
 CXX_WARNINGS = -Wall -Wextra -Wshadow -Wvla $(if $(DEVELOPER),-Werror)

@@ -3,6 +3,7 @@
 # NAMES= takes all of them, in some minutes.
 . "$(dirname "$0")/lib.sh"
 need_python
+test -z "$SANITIZED" || skip_all "fibres are slow under sanitizers; cuda.t runs every kernel under them"
 names=${NAMES-llama-f16 gemma2-f32 neox-f32 gpt2-f32 mistral-f32 qwen3-moe-bf16}
 # shellcheck disable=SC2086 # a list
 ONELAYER_CUDA_MODULE=$BUILD/cuda-host/onelayer-cuda.so PYTHONDONTWRITEBYTECODE=1 "$PYTHON" "$TESTS/accuracy.py" --device=cuda $names
