@@ -38,7 +38,7 @@ natural()
 bare()
 {
 	"$BUILD/bench/products" -l | awk -F '\t' -v type="$type" '
-		$2 == "layer" { print type == "bf16" && $7 > $6 ? $7 : $6 }'
+		$2 == "layer" { print (type == "bf16" && $7 > $6 ? $7 : $6) }'
 }
 
 # layer-run's rate in the same unit: what its products come to over its whole time.
