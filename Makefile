@@ -1,6 +1,12 @@
 # onelayer.  `make` builds bin/*, `make test` and `make demo` install what is missing first, `make help` lists the
 # rest.  Flavours live side by side: make BUILD=build/x BINDIR=build/x/bin CFLAGS=...
 
+# As many jobs as there are processors, unless -j says otherwise or another make runs this one.
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(JOBS)
+endif
+
 VERSION = 0.1.0
 BUILD = build
 BINDIR = bin
@@ -10,7 +16,7 @@ mandir = $(prefix)/share/man
 datadir = $(prefix)/share/onelayer
 moduledir = $(prefix)/lib/onelayer
 
-CFLAGS = -O2 -g
+CFLAGS = -O2 $(if $(DEVELOPER),-g)
 WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes $(if $(DEVELOPER),-Werror)
 # No a*b+c in one rounding and no fast-math: the same source gives the same bits from every compiler.
 NUMBERS = -ffp-contract=off -fno-math-errno
@@ -88,15 +94,19 @@ $(BUILD)/flags: FORCE
 	$(call remember,$(COMPILE) : $(LINK) : $(LIBS) : $(OBJECTS))
 
 # -------- the CUDA back end: a module that the programs load when --device asks for it (kernels/cuda_module.h).
-# kernels/cuda/*.cu are compiled for the card by nvcc and for the host, where tests run them, by the C++ compiler.
-# CUDA=no leaves the card's out; NVCC=... names a compiler.
+# kernels/cuda/*.cu are compiled for the card by nvcc and for the host, where tests run them, by the C++ compiler;
+# kernels/cuda/*.cc once, for both.  CUDA=no leaves the card's out; NVCC=... names a compiler.
 
 CUDA_BOTH := $(wildcard kernels/cuda/*.cu)
-CUDA_CARD := $(wildcard kernels/cuda/card/*.cu)
+CUDA_ONCE := $(wildcard kernels/cuda/*.cc)
+CUDA_CARD := $(wildcard kernels/cuda/card/*.cc)
 CUDA_HOST := $(wildcard kernels/cuda/host/*.cc)
 CUDA_INCLUDES = -iquote kernels/cuda -iquote kernels/cuda/host $(INCLUDES)
-# What the module needs of the library; it exports one symbol and takes none from the program that loads it.
+HOST = $(BUILD)/cuda-host
+# What either module has besides its kernels, of the library too; it exports one symbol and takes none from the program that
+# loads it.
 CUDA_C = $(addprefix $(BUILD)/pic/,libcommon/error.o libcommon/dtype.o kernels/view.o)
+CUDA_REST := $(CUDA_ONCE:%.cc=$(HOST)/%.o) $(CUDA_C)
 $(BUILD)/pic/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
@@ -114,10 +124,9 @@ CXX_COMPILE = $(CXX) -std=gnu++17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(CUDA_
 CXX_LINK = $(CXX) -pthread $(CFLAGS) $(LDFLAGS)
 # A sanitizer's own symbols are the program's.
 ALL_DEFINED = $(if $(findstring -fsanitize,$(CFLAGS)),,-Wl,-z,defs)
-HOST = $(BUILD)/cuda-host
 HOST_OBJECTS := $(CUDA_BOTH:%.cu=$(HOST)/%.o) $(CUDA_HOST:%.cc=$(HOST)/%.o)
 
-$(HOST)/onelayer-cuda.so: $(HOST_OBJECTS) $(CUDA_C)
+$(HOST)/onelayer-cuda.so: $(HOST_OBJECTS) $(CUDA_REST)
 	$(call say,LINK)$(CXX_LINK) $(ALL_DEFINED) -shared -o $@ $^
 $(HOST)/%.o: %.cu $(HOST)/flags
 	@mkdir -p $(@D)
@@ -146,27 +155,30 @@ CUDA_COMPILE = $(NVCC) -std=c++17 -O3 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELO
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
 CUDA_LINK = $(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs
 CARD = $(BUILD)/cuda
-CARD_OBJECTS := $(patsubst %.cu,$(CARD)/%.o,$(CUDA_BOTH) $(CUDA_CARD))
+CARD_OBJECTS := $(CUDA_BOTH:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc=$(CARD)/%.o)
 CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
 
 # What goes wrong here leaves the programs as they are: --device cpu needs none of it.
-cuda: $(CUDA_C) $(BUILD)/cuda_abi.inc
+cuda: $(CUDA_REST) $(BUILD)/cuda_abi.inc
 	@if test '$(CUDA)' = no; then :; elif test -z '$(NVCC)'; then echo 'onelayer-cuda.so: not built: there is no nvcc'; \
 	else $(MAKE) --no-print-directory -s $(CUDA_MODULE) || echo 'onelayer-cuda.so: not built: $(NVCC) failed (above); --device cuda will say so'; fi
-$(CUDA_MODULE): $(CARD_OBJECTS) $(CUDA_C)
+$(CUDA_MODULE): $(CARD_OBJECTS) $(CUDA_REST)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CUDA_LINK) -o $@ $^
 $(CARD)/%.o: %.cu $(CARD)/flags
 	@mkdir -p $(@D)
 	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
-$(CARD)/kernels/cuda/module.o: $(BUILD)/cuda_abi.inc
+# Host code, which nvcc gives to the C++ compiler with the toolkit's headers.
+$(CARD)/%.o: %.cc $(CARD)/flags
+	@mkdir -p $(@D)
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
 $(CARD)/flags: FORCE
 	$(call remember,$(CUDA_COMPILE) : $(CUDA_LINK) : $(CARD_OBJECTS))
 
 # One module for every card; install it with make install CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so
 cuda-all:
 	@test -n '$(NVCC)' || { echo 'make cuda-all needs nvcc' >&2; exit 1; }
-	@+$(SUBMAKE) DEVELOPER=1 CARD=$(BUILD)/cuda-all CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so CUDA_ARCHES='$(CUDA_KNOWN)' \
+	@+$(MAKE) DEVELOPER=1 CARD=$(BUILD)/cuda-all CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so CUDA_ARCHES='$(CUDA_KNOWN)' \
 		$(BUILD)/cuda-all/onelayer-cuda.so
 
 # -------- tests.  A program of tests/unit is run by itself, or by the tests/*.t of its name.
@@ -182,7 +194,7 @@ $(UNITS_CC): $(BUILD)/unit/%: $(HOST)/tests/unit/%.o $(CUDA_HOST:%.cc=$(HOST)/%.
 	$(call say,LINK)$(CXX_LINK) -o $@ $^ $(UNIT_LIBS)
 # Attention's kernels by themselves, against ref.
 $(BUILD)/unit/cuda_attend: UNIT_LIBS = $(LIBS)
-$(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS)) $(BUILD)/onelayer.a
+$(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS) $(CUDA_REST)) $(BUILD)/onelayer.a
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
@@ -196,15 +208,12 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(BUILD)/tests/stub.o $(BU
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -o $@ $^ $(LIBS)
 
-JOBS = $(shell nproc 2>/dev/null || echo 2)
-# The jobs of a -j given to this make, else as many as there are processors.
-SUBMAKE = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 PROVE = prove -j$(JOBS) -e ''
 TESTS = $(wildcard tests/*.t)
 UNIT_TESTS = $(filter-out $(BUILD)/unit/toy $(TESTS:tests/%.t=$(BUILD)/unit/%),$(UNITS))
 
 test: deps
-	@+$(SUBMAKE) run-tests
+	@+$(MAKE) run-tests
 run-tests: all unit fuzzers
 	BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" $(PROVE) $(TESTS) $(UNIT_TESTS)
 
@@ -213,22 +222,22 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omi
 test-asan: deps
 	+ASAN_OPTIONS=exitcode=99:detect_leaks=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 SANITIZED=1 \
-	$(SUBMAKE) CUDA=no BUILD=build/asan BINDIR=build/asan/bin CFLAGS='-O1 -g $(SANITIZE)' run-tests
+	$(MAKE) CUDA=no BUILD=build/asan BINDIR=build/asan/bin CFLAGS='-O1 -g $(SANITIZE)' run-tests
 
 # Headers, layers, linters, manual pages, then everything once more under the sanitizers.
 check: deps
-	@+$(SUBMAKE) run-check
+	@+$(MAKE) run-check
 	@+$(MAKE) test-asan
 run-check: all
 	BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" $(PROVE) $(wildcard tests/check/*.t)
 
 # clang's libFuzzer: make fuzz, then build/libfuzzer/fuzz/NAME tests/fuzz/corpus/NAME
 fuzz:
-	+$(SUBMAKE) CC=clang BUILD=build/libfuzzer FUZZ_MAIN= CFLAGS='-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link' \
+	+$(MAKE) CC=clang BUILD=build/libfuzzer FUZZ_MAIN= CFLAGS='-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link' \
 		LDFLAGS=-fsanitize=fuzzer fuzzers
 
 demo: deps
-	@+$(SUBMAKE) all
+	@+$(MAKE) all
 	@BIN="$(abspath $(BINDIR))" pipelines/demo.sh
 
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
@@ -237,20 +246,20 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/onelayer.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 bench: deps
-	@+$(SUBMAKE) run-bench
+	@+$(MAKE) run-bench
 run-bench: all $(BENCHES)
 	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
 
 # What can be seen on a card alone; DRY=1 tries the scripts on the host.
-$(CARD)/rates: $(CARD)/tests/gpu/rates.o $(CARD_OBJECTS) $(CUDA_C)
+$(CARD)/rates: $(CARD)/tests/gpu/rates.o $(CARD_OBJECTS) $(CUDA_REST)
 	$(call say,LINK)$(NVCC) -cudart static -o $@ $^
-$(HOST)/rates: $(HOST)/tests/gpu/rates.o $(HOST_OBJECTS) $(CUDA_C)
+$(HOST)/rates: $(HOST)/tests/gpu/rates.o $(HOST_OBJECTS) $(CUDA_REST)
 	$(call say,LINK)$(CXX_LINK) -o $@ $^
 test-gpu: deps
-	@+$(SUBMAKE) all $(if $(DRY),unit)
+	@+$(MAKE) all $(if $(DRY),unit)
 	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/test.sh
 bench-gpu: deps
-	@+$(SUBMAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
+	@+$(MAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
 	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/bench.sh
 
 deps:
@@ -295,5 +304,5 @@ FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
--include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_C:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
+-include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_REST:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
 -include $(UNITS_C:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

@@ -1,5 +1,5 @@
 /*
- * Attention's work, cut into tiles: what the list on the host (attend.cu) and the kernels agree on.
+ * Attention's work, cut into tiles: what the list on the host (attend.cc) and the kernels agree on.
  *
  * A tile is queries of one segment and, of the heads that share a key/value head, as many as fit: row r of it is query
  * `query` + r / heads, head `head` + r % heads.  Keys come in blocks that begin at multiples of their length from the
@@ -47,7 +47,7 @@ struct attend_call {
 	const attend_strip *strips;
 	const attend_tile *tiles;
 	sheet q, to;            /* (T, A D); to.end > to.width where zeros follow a row */
-	bool kv_wide, pairs;    /* k and v: 16-byte aligned rows of whole quads; to: two neighbours can be written at once */
+	bool kv_wide, pairs;    /* k and v: 16-byte aligned rows of whole quads; to: two neighbours of 16 bits can be written at once */
 	unsigned kv_stride, head_width;
 	unsigned heads, shared; /* of a tile; that share a key/value head */
 	unsigned positions;     /* of a tile: its last rows are nobody's where heads don't divide them */
@@ -75,7 +75,7 @@ attend_kernel attend_f32(size_t width);
 /* What a call may use; the bits are the same with any. */
 struct attend_room {
 	size_t scratch_len;     /* of the scratch memory */
-	unsigned tiles;         /* of one launch; at most what a table holds (attend.cu) */
+	unsigned tiles;         /* of one launch; at most what a table holds (attend.cc) */
 	bool shared;            /* multiprocessors are roomy */
 };
 
@@ -109,20 +109,13 @@ DEVICE void attend_give(const attend_call &c, size_t row, unsigned head, unsigne
 	const size_t at = row * c.to.stride + head * c.head_width + column;
 	if (c.to.dtype == DTYPE_F32) {
 		float *p = reinterpret_cast<float *>(c.to.p) + at;
-		if (c.pairs) {
-			uint32_t w[2];
-			memcpy(w, &a, sizeof a);
-			memcpy(w + 1, &b, sizeof b);
-			store_8(reinterpret_cast<uint16_t *>(p), w);
-			return;
-		}
 		p[0] = a;
 		if (column + 1 < c.head_width)
 			p[1] = b;
 		return;
 	}
 	uint16_t *p = reinterpret_cast<uint16_t *>(c.to.p) + at;
-	const uint32_t w = c.to.dtype == DTYPE_BF16 ? pack_bf16(a, b) : pack_f16(a, b);
+	const uint32_t w = pack_half(a, b, c.to.dtype);
 	if (c.pairs) {
 		*reinterpret_cast<uint32_t *>(p) = w;
 		return;

@@ -2,5 +2,5 @@
 
 attend_kernel attend_f16(size_t width, bool roomy)
 {
-	return attend_16_bits<f16_operand>(width, roomy);
+	return attend_16_bits<DTYPE_F16>(width, roomy);
 }

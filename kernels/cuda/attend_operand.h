@@ -5,45 +5,30 @@
 #include "lanes.h"
 #include "quads.h"
 
-struct bf16_operand {
-	enum : uint32_t { EXPONENT = 0x7f80 };
-	/* P is at most 2^SLACK 2^PEAK. */
-	static constexpr float PEAK = 0;
-	static DEVICE uint32_t pack(float low, float high)
-	{
-		return pack_bf16(low, high);
-	}
-	static DEVICE float value(uint32_t half)
-	{
-		return from_bf16(static_cast<uint16_t>(half));
-	}
-	static DEVICE void multiply(float c[4], const uint32_t a[4], const uint32_t b[2])
-	{
+/* The type is a constant wherever these are called: no branch is left of it. */
+DEVICE void multiply(float c[4], const uint32_t a[4], const uint32_t b[2], enum dtype dtype)
+{
+	if (dtype == DTYPE_BF16)
 		mma_bf16(c, a, b);
-	}
-};
+	else
+		mma_f16(c, a, b);
+}
+
+DEVICE bool not_finite(uint32_t half, enum dtype dtype)
+{
+	const uint32_t exponent = dtype == DTYPE_BF16 ? 0x7f80 : 0x7c00;
+	return (half & exponent) == exponent;
+}
 
 /*
- * Scores are scaled behind the product, in f32; q and k are rounded as they are, and hold what models trained in f16 hold
- * anyway (beyond 65504 they become infinite).  P is lifted by 2^PEAK, which the sum of the row has too: f16 loses
- * precision below 2^-14, and many small probabilities make a large part of a long row.
+ * P is lifted by 2^PEAK, which the sum of the row has too: f16 loses precision below 2^-14, and many small probabilities make
+ * a large part of a long row.  Scores are scaled behind the product, in f32; q and k are rounded as they are, and hold what
+ * models trained in f16 hold anyway (beyond 65504 they become infinite).
  */
-struct f16_operand {
-	enum : uint32_t { EXPONENT = 0x7c00 };
-	static constexpr float PEAK = 6;
-	static DEVICE uint32_t pack(float low, float high)
-	{
-		return pack_f16(low, high);
-	}
-	static DEVICE float value(uint32_t half)
-	{
-		return from_f16(static_cast<uint16_t>(half));
-	}
-	static DEVICE void multiply(float c[4], const uint32_t a[4], const uint32_t b[2])
-	{
-		mma_f16(c, a, b);
-	}
-};
+DEVICE float peak(enum dtype dtype)
+{
+	return dtype == DTYPE_BF16 ? 0 : 6;
+}
 
 /* Their errors, 2^-22 of the result, are nothing beside the operands' rounding. */
 DEVICE float near_exp2(float x)
@@ -73,25 +58,25 @@ struct alignas(16) chunk {
 };
 
 /* Elements i..i+7 of a head's row, times `sign`. */
-template <class T> DEVICE chunk chunk_of(const float *row, unsigned i, unsigned width, bool wide, float sign)
+DEVICE chunk chunk_of(const float *row, unsigned i, unsigned width, bool wide, float sign, enum dtype dtype)
 {
-	const quad a = quad_take(row, i, width, wide), b = quad_take(row, i + 4, width, wide);
-	return { { T::pack(a.x[0] * sign, a.x[1] * sign), T::pack(a.x[2] * sign, a.x[3] * sign),
-		   T::pack(b.x[0] * sign, b.x[1] * sign), T::pack(b.x[2] * sign, b.x[3] * sign) } };
-}
-
-template <class T> DEVICE bool not_finite(uint32_t half)
-{
-	return (half & T::EXPONENT) == T::EXPONENT;
+	chunk x;
+	UNROLL
+	for (unsigned j = 0; j < 2; j++) {
+		const quad q = quad_take(row, i + 4 * j, width, wide);
+		x.w[2 * j] = pack_half(q.x[0] * sign, q.x[1] * sign, dtype);
+		x.w[2 * j + 1] = pack_half(q.x[2] * sign, q.x[3] * sign, dtype);
+	}
+	return x;
 }
 
 /* Zeros in place of what is not finite; true if there was any. */
-template <class T> DEVICE bool clean(chunk *x)
+DEVICE bool clean(chunk *x, enum dtype dtype)
 {
 	bool spoilt = false;
 	UNROLL
 	for (unsigned i = 0; i < 4; i++) {
-		const bool low = not_finite<T>(x->w[i]), high = not_finite<T>(x->w[i] >> 16);
+		const bool low = not_finite(x->w[i], dtype), high = not_finite(x->w[i] >> 16, dtype);
 		x->w[i] &= (low ? 0 : 0xffffu) | (high ? 0 : 0xffff0000u);
 		spoilt |= low || high;
 	}

@@ -26,8 +26,8 @@ enum : unsigned { TILE_ROWS = 128 };
  * reads of K and V serves twice as many products, and two blocks of 4 warps share a multiprocessor; O then takes W registers.
  * CONVERTED: keys and values lie in the scratch memory; else in f32, and the tile converts them.
  */
-template <class T_, unsigned W_, unsigned KEYS_, unsigned M_, bool CONVERTED_ = true> struct tile_shape {
-	using T = T_;
+template <enum dtype T_, unsigned W_, unsigned KEYS_, unsigned M_, bool CONVERTED_ = true> struct tile_shape {
+	static constexpr enum dtype T = T_;
 	static constexpr bool CONVERTED = CONVERTED_;
 	enum : unsigned {
 		W = W_,
@@ -92,16 +92,16 @@ template <class S> DEVICE void load_queries(const attend_call &c, const attend_u
 		if (at.mine) {
 			const float *row = reinterpret_cast<const float *>(c.q.p) + (u.row + at.query) * c.q.stride;
 			const float sign = c.scale < 0 ? -1.0f : 1.0f;
-			x = chunk_of<typename S::T>(row + at.head * c.head_width, column, c.head_width, c.q.wide, sign);
+			x = chunk_of(row + at.head * c.head_width, column, c.head_width, c.q.wide, sign, S::T);
 		}
 		*reinterpret_cast<chunk *>(shared + r * S::STRIDE + column) = x;
 	}
 }
 
-/* The converted block that `key` is in. */
-template <class S> DEVICE uint16_t *block_of(const attend_unit &u, uint32_t key)
+/* The converted block that `key` is in.  part: elements of a block's keys. */
+DEVICE uint16_t *block_of(const attend_unit &u, uint32_t key, unsigned keys, unsigned part)
 {
-	return reinterpret_cast<uint16_t *>(u.packed) + static_cast<size_t>((key - u.begin) / S::KEYS) * 2 * S::PART;
+	return reinterpret_cast<uint16_t *>(u.packed) + static_cast<size_t>((key - u.begin) / keys) * 2 * part;
 }
 
 /* A block's converted keys or values, on their way, as they are to lie in shared memory.  packed: the first 16 bytes of this
@@ -126,9 +126,9 @@ template <class S, bool CLEAN> DEVICE bool fetch_wide(const attend_call &c, cons
 		const float *row = from + static_cast<size_t>(key + r) * c.kv_stride;
 		chunk x = {};
 		if (key + r < u.end)
-			x = chunk_of<typename S::T>(row, column, c.head_width, c.kv_wide, 1);
+			x = chunk_of(row, column, c.head_width, c.kv_wide, 1, S::T);
 		if (CLEAN)
-			spoilt |= clean<typename S::T>(&x);
+			spoilt |= clean(&x, S::T);
 		*reinterpret_cast<chunk *>(shared + r * S::STRIDE + column) = x;
 	}
 	return spoilt;
@@ -136,9 +136,9 @@ template <class S, bool CLEAN> DEVICE bool fetch_wide(const attend_call &c, cons
 
 /* The gap behind the first row of a block's values, where it is noted that they were not all finite: by the key after the
  * first of the block, so that it needs no clearing. */
-template <class S> DEVICE uint32_t *spoilt_block(uint16_t *values)
+DEVICE uint32_t *spoilt_block(uint16_t *values, unsigned width)
 {
-	return reinterpret_cast<uint32_t *>(values + S::W);
+	return reinterpret_cast<uint32_t *>(values + width);
 }
 
 template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key,
@@ -157,7 +157,7 @@ template <class S> DEVICE void fetch_values(const attend_call &c, const attend_u
 	if constexpr (S::CONVERTED)
 		fetch_packed<S>(packed + S::PART, shared + S::V_AT);
 	else if (fetch_wide<S, true>(c, u, u.v, key, shared + S::V_AT))
-		*spoilt_block<S>(shared + S::V_AT) = key + 1;
+		*spoilt_block(shared + S::V_AT, S::W) = key + 1;
 	copy_async_commit();
 }
 
@@ -187,8 +187,8 @@ template <class S> DEVICE void scores(tile_state<S> *x, const uint16_t *shared)
 			load_matrix_x4(b, k + n * 8 * S::STRIDE + step * 16);
 			UNROLL
 			for (unsigned m = 0; m < S::M; m++) {
-				S::T::multiply(x->s[m][n], a[m], b);
-				S::T::multiply(x->s[m][n + 1], a[m], b + 2);
+				multiply(x->s[m][n], a[m], b, S::T);
+				multiply(x->s[m][n + 1], a[m], b + 2, S::T);
 			}
 		}
 	}
@@ -248,7 +248,7 @@ template <class S> DEVICE void soften(tile_state<S> *x, unsigned m, unsigned hal
 		}
 	}
 	/* A row that has seen nothing yet has nothing to subtract. */
-	const float lift = S::T::PEAK - (x->reference[m][half] == -INFINITY ? 0 : x->reference[m][half]);
+	const float lift = peak(S::T) - (x->reference[m][half] == -INFINITY ? 0 : x->reference[m][half]);
 	UNROLL
 	for (unsigned n = 0; n < S::KEYS / 8; n++)
 		UNROLL
@@ -270,7 +270,7 @@ template <class S> DEVICE void mix(tile_state<S> *x, const uint16_t *shared)
 			UNROLL
 			for (unsigned i = 0; i < 4; i++) {
 				const float *s = x->s[m][2 * step + i / 2] + i % 2 * 2;
-				p[m][i] = S::T::pack(s[0], s[1]);
+				p[m][i] = pack_half(s[0], s[1], S::T);
 			}
 		UNROLL
 		for (unsigned n = 0; n < S::W / 8; n += 2) {
@@ -278,8 +278,8 @@ template <class S> DEVICE void mix(tile_state<S> *x, const uint16_t *shared)
 			load_matrix_x4_transposed(b, v + step * 16 * S::STRIDE + n * 8);
 			UNROLL
 			for (unsigned m = 0; m < S::M; m++) {
-				S::T::multiply(x->o[m][n], p[m], b);
-				S::T::multiply(x->o[m][n + 1], p[m], b + 2);
+				multiply(x->o[m][n], p[m], b, S::T);
+				multiply(x->o[m][n + 1], p[m], b + 2, S::T);
 			}
 		}
 	}
@@ -324,13 +324,13 @@ template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, con
 	UNROLL
 	for (unsigned i = 0; i < S::W / 4; i++) {
 		const unsigned column = i / 2 * 8 + thread % 4 * 2 + i % 2;
-		const uint32_t h = column < c.head_width ? S::T::pack(v[column], 0) : 0;
+		const uint32_t h = column < c.head_width ? pack_half(v[column], 0, S::T) : 0;
 		UNROLL
 		for (unsigned m = 0; m < S::M; m++)
 			UNROLL
 			for (unsigned half = 0; half < 2; half++)
-				if (sees[m][half] && not_finite<typename S::T>(h))
-					x->o[m][i / 2][2 * half + i % 2] += S::T::value(h & 0xffff);
+				if (sees[m][half] && not_finite(h, S::T))
+					x->o[m][i / 2][2 * half + i % 2] += half_to_float(static_cast<uint16_t>(h), S::T);
 	}
 }
 
@@ -339,7 +339,7 @@ template <class S> DEVICE void spoil_all(tile_state<S> *x, const attend_call &c,
 {
 	for (uint32_t key = first; key < u.end; key++) {
 		if constexpr (S::CONVERTED)
-			if (!*spoilt_block<S>(block_of<S>(u, key) + S::PART))
+			if (!*spoilt_block(block_of(u, key, S::KEYS, S::PART) + S::PART, S::W))
 				continue;
 		spoil(x, c, u.v + static_cast<size_t>(key) * c.kv_stride, key);
 	}
@@ -386,10 +386,10 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 	bool spoilt = false;
 	const uint16_t *packed = nullptr;
 	if constexpr (S::CONVERTED)
-		packed = block_of<S>(u, key) + thread_index() * 8;
+		packed = block_of(u, key, S::KEYS, S::PART) + thread_index() * 8;
 	load_queries<S>(c, u, t, shared);
 	if (!S::CONVERTED && thread_index() == 0)
-		*spoilt_block<S>(shared + S::V_AT) = 0;
+		*spoilt_block(shared + S::V_AT, S::W) = 0;
 	fetch_keys<S>(c, u, packed, key, shared);
 	for (;; key += S::KEYS) {
 		const bool seen = key <= x.high && x.low <= x.high && key + S::KEYS > attend_first_key(c.window, x.low);
@@ -400,7 +400,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 			scores(&x, shared);
 		copy_async_wait<0>();
 		block_barrier();        /* V is there; nobody needs K any more */
-		spoilt |= *spoilt_block<S>(shared + S::V_AT) == key + 1;
+		spoilt |= *spoilt_block(shared + S::V_AT, S::W) == key + 1;
 		if constexpr (S::CONVERTED)
 			packed += 2 * S::PART;
 		if (key < last)
@@ -430,21 +430,23 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 
 enum : unsigned { STRIP_THREADS = 256 };
 
-template <class S> KERNEL void convert_strips(const attend_call c)
+/* The last three: S::KEYS, S::STRIDE and S::W of those who read it. */
+template <enum dtype T> KERNEL void convert_strips(const attend_call c, unsigned keys, unsigned stride, unsigned width)
 {
 	const attend_strip strip = c.strips[block_index(0)];
 	const attend_unit u = c.units[strip.unit];
-	uint16_t *k = block_of<S>(u, strip.key), *v = k + S::PART;
+	const unsigned part = keys * stride;
+	uint16_t *k = block_of(u, strip.key, keys, part), *v = k + part;
 	uint32_t *warps = shared_memory<uint32_t>(), spoilt = 0;
-	for (unsigned i = thread_index(); i < S::PART / 8; i += STRIP_THREADS) {
-		const uint32_t key = strip.key + i / (S::STRIDE / 8);
-		const unsigned column = i % (S::STRIDE / 8) * 8;
+	for (unsigned i = thread_index(); i < part / 8; i += STRIP_THREADS) {
+		const uint32_t key = strip.key + i / (stride / 8);
+		const unsigned column = i % (stride / 8) * 8;
 		const size_t from = static_cast<size_t>(key) * c.kv_stride;
 		chunk x = {}, y = {};
 		if (key < u.end) {
-			x = chunk_of<typename S::T>(u.k + from, column, c.head_width, c.kv_wide, 1);
-			y = chunk_of<typename S::T>(u.v + from, column, c.head_width, c.kv_wide, 1);
-			spoilt |= clean<typename S::T>(&y);
+			x = chunk_of(u.k + from, column, c.head_width, c.kv_wide, 1, T);
+			y = chunk_of(u.v + from, column, c.head_width, c.kv_wide, 1, T);
+			spoilt |= clean(&y, T);
 		}
 		*reinterpret_cast<chunk *>(k + i * 8) = x;
 		*reinterpret_cast<chunk *>(v + i * 8) = y;
@@ -457,7 +459,7 @@ template <class S> KERNEL void convert_strips(const attend_call c)
 		return;
 	for (unsigned i = 1; i < STRIP_THREADS / 32; i++)
 		spoilt |= warps[i];
-	*spoilt_block<S>(v) = spoilt ? strip.key + 1 : 0;
+	*spoilt_block(v, width) = spoilt ? strip.key + 1 : 0;
 }
 
 /* -------- which of them */
@@ -469,22 +471,22 @@ template <class S> void attend_launch(gpu_stream *s, const attend_call *c, unsig
 
 template <class S> void convert_launch(gpu_stream *s, const attend_call *c, unsigned n)
 {
-	launch(s, convert_strips<S>, { n, 1, 1 }, STRIP_THREADS, STRIP_THREADS / 32 * sizeof(uint32_t), *c);
+	launch(s, convert_strips<S::T>, { n, 1, 1 }, STRIP_THREADS, STRIP_THREADS / 32 * sizeof(uint32_t), *c, S::KEYS, S::STRIDE, S::W);
 }
 
-template <class T, unsigned W, unsigned KEYS, unsigned M> attend_kernel kernel_of()
+/* M = 1 where O of 32 rows doesn't fit in a warp's registers, or two blocks not in the shared memory.  What isn't converted
+ * is slow anyway: it has the widest shape that cuts keys into the same blocks. */
+template <enum dtype T, unsigned W, unsigned KEYS, unsigned M> attend_kernel kernel_of()
 {
-	return { W, TILE_ROWS, KEYS, convert_launch<tile_shape<T, W, KEYS, 1>>, attend_launch<tile_shape<T, W, KEYS, M>>,
-		 attend_launch<tile_shape<T, W, KEYS, 1, false>> };
+	using shape = tile_shape<T, W, KEYS, M>;
+	using direct = tile_shape<T, KEYS == 64 ? 128 : 256, KEYS, 1, false>;
+	return { W, TILE_ROWS, KEYS, convert_launch<shape>, attend_launch<shape>, attend_launch<direct> };
 }
 
-/* M = 1 where O of 32 rows doesn't fit in a warp's registers, or two blocks not in the shared memory. */
-template <class T> attend_kernel attend_16_bits(size_t width, bool roomy)
+template <enum dtype T> attend_kernel attend_16_bits(size_t width, bool roomy)
 {
 	if (width <= 64)
 		return kernel_of<T, 64, 64, 2>();
-	if (width <= 80)
-		return kernel_of<T, 80, 64, 2>();
 	if (width <= 96)
 		return roomy ? kernel_of<T, 96, 64, 2>() : kernel_of<T, 96, 64, 1>();
 	if (width <= 128)

@@ -1,5 +1,5 @@
 /*
- * The back end's own: what cuda.cu opens, and its entries of the table that fill files of their own.
+ * The back end's own: what cuda.cc opens, and its entries of the table that fill files of their own.
  */
 #ifndef DEVICE_H
 #define DEVICE_H
@@ -50,14 +50,14 @@ static inline enum dtype crossing(enum dtype dtype)
 	return dtype == DTYPE_BF16 || dtype == DTYPE_F16 ? dtype : DTYPE_F32;
 }
 
-/* -------- put.cu: weights, by the loading thread, on a stream of its own */
+/* -------- put.cc: weights, by the loading thread, on a stream of its own */
 
 void cuda_weight_put(device *d, weight *w, size_t column, const tensor_view *view);
 void cuda_vector_put(device *d, void *to, const tensor_view *view);
 void cuda_zero_put(device *d, void *to, size_t len);
 void cuda_put_wait(device *d);
 
-/* -------- multiply.cu */
+/* -------- multiply.cc */
 
 void cuda_product(device *d, const operand *a, const weight *w, rows out, size_t tile);
 void cuda_product_add(device *d, const operand *a, const weight *w, rows scratch, rows into, size_t tile);

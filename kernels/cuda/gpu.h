@@ -1,5 +1,5 @@
 /*
- * A device's memory, streams and events: what the back end needs of a runtime.  card/gpu_cuda.cu gives it over cudart,
+ * A device's memory, streams and events: what the back end needs of a runtime.  card/gpu_cuda.cc gives it over cudart,
  * host/gpu_fake.cc on a machine without a device.
  *
  * Order.  Calls on one stream act one after another; between streams only events order.  Nothing but gpu_event_wait,

@@ -20,9 +20,6 @@ struct grid {
 
 #if defined __CUDACC__
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #define KERNEL __global__
 #define DEVICE __device__ __forceinline__
 /* Between KERNEL and void: at most so many threads a block, at least so many blocks a multiprocessor. */
@@ -87,17 +84,23 @@ DEVICE float from_bf16(uint16_t x)
 
 DEVICE uint16_t to_bf16(float x)
 {
-	return __bfloat16_as_ushort(__float2bfloat16_rn(x));
+	uint16_t h;
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(x));
+	return h;
 }
 
 DEVICE float from_f16(uint16_t x)
 {
-	return __half2float(__ushort_as_half(x));
+	float f;
+	asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(x));
+	return f;
 }
 
 DEVICE uint16_t to_f16(float x)
 {
-	return __half_as_ushort(__float2half_rn(x));
+	uint16_t h;
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
+	return h;
 }
 
 DEVICE uint32_t pack_bf16(float low, float high)

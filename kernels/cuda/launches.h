@@ -25,7 +25,7 @@ void cuda_activate(launch_context *c, enum activation act, rows gate, rows up, r
 void cuda_rotate(launch_context *c, const rotary *r, const float *cos, const float *sin, size_t head_width, size_t p0, rows from,
                  rows to);
 
-/* -------- route.cu, lists.cu */
+/* -------- route.cu: experts */
 
 void cuda_route(launch_context *c, rows logits, bool renormalize, routing to);
 void cuda_gather(launch_context *c, operand to, const operand *from, const uint32_t *list, size_t n);
@@ -44,7 +44,7 @@ struct weight_piece {
 /* To elements (i, j) of (n, stride) of type `dtype` at `to`; zeros to columns k..end-1. */
 void cuda_weight(gpu_stream *s, void *to, enum dtype dtype, size_t stride, size_t end, const weight_piece *from);
 
-/* -------- attend.cu and its neighbours */
+/* -------- attend.cc and its neighbours */
 
 void cuda_attend(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
                  operand packed);

@@ -1,5 +1,5 @@
 /*
- * Matrix products by a library: cublasLt on a card (card/product_cublaslt.cu), plain loops on the host
+ * Matrix products by a library: cublasLt on a card (card/product_cublaslt.cc), plain loops on the host
  * (host/product_plain.cc).
  *
  * How one is computed, and so its bits, is settled by n, k, the types and whether there is a bias; m and the places in memory

@@ -138,11 +138,14 @@ DEVICE quad quad_of(words x, enum dtype dtype)
 	return q;
 }
 
+DEVICE uint32_t pack_half(float low, float high, enum dtype dtype)
+{
+	return dtype == DTYPE_BF16 ? pack_bf16(low, high) : pack_f16(low, high);
+}
+
 DEVICE half_words half_words_of(quad q, enum dtype dtype)
 {
-	if (dtype == DTYPE_BF16)
-		return { { pack_bf16(q.x[0], q.x[1]), pack_bf16(q.x[2], q.x[3]) } };
-	return { { pack_f16(q.x[0], q.x[1]), pack_f16(q.x[2], q.x[3]) } };
+	return { { pack_half(q.x[0], q.x[1], dtype), pack_half(q.x[2], q.x[3], dtype) } };
 }
 
 /* Elements i..i+3 of row r, rounded; zeros from the width on. */

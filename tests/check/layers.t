@@ -43,9 +43,9 @@ do
 done
 
 # kernels/cuda/host stops where a test's own device is misused.
-is "nobody but main.c prints or exits below tools/" "$(grep -rnE --include='*.c' --include='*.cu' '\b(exit|printf|puts|perror|abort)\(' \
+is "nobody but main.c prints or exits below tools/" "$(grep -rnE --include='*.c' --include='*.cu' --include='*.cc' '\b(exit|printf|puts|perror|abort)\(' \
 	libcommon formats kernels | grep -vE '^libcommon/(main|memory|progress|option)\.c:')" ""
-is "read, write, open and rename are called in libcommon" "$(grep -rnE --include='*.c' --include='*.cu' \
+is "read, write, open and rename are called in libcommon" "$(grep -rnE --include='*.c' --include='*.cu' --include='*.cc' \
 	'[^a-z_.>](read|write|open|pread|pwrite|rename|fopen)\(' tools formats kernels | grep -v '^[^:]*:[0-9]*:[/ ]\*')" ""
 is "file names of the library are unique" "$(find libcommon formats kernels -type f -printf '%f\n' | sort | uniq -d)" ""
 is "library files have at most 600 lines" "$(find libcommon formats kernels -type f ! -name '*.tsv' ! -name 'unicode_tables.c' \

@@ -139,7 +139,7 @@ attend_call call_of(const attention *a, const segment *segments, size_t n_segmen
 	c.q = sheet_of_rows(q);
 	c.q.wide &= a->head_width % 4 == 0;
 	c.to = sheet_of_result(out, packed);
-	c.pairs = a->head_width % 2 == 0 && c.to.stride % 2 == 0 && aligned(c.to.p, c.to.dtype == DTYPE_F32 ? 8 : 4);
+	c.pairs = a->head_width % 2 == 0 && c.to.stride % 2 == 0 && aligned(c.to.p, 4);
 	c.kv_wide = kv_wide(a, segments, n_segments);
 	c.kv_stride = static_cast<unsigned>(a->n_kv_heads * a->head_width);
 	c.head_width = static_cast<unsigned>(a->head_width);
