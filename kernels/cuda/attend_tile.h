@@ -163,6 +163,16 @@ template <class S> DEVICE void fetch_values(const attend_call &c, const attend_u
 
 /* -------- one block of keys */
 
+/* c[m][n] and c[m][n + 1] += a[m] times b's first and second 8 columns. */
+template <class S, unsigned N> DEVICE void multiply_pair(float (*c)[N][4], unsigned n, const uint32_t (*a)[4], const uint32_t b[4])
+{
+	UNROLL
+	for (unsigned m = 0; m < S::M; m++) {
+		multiply(c[m][n], a[m], b, S::T);
+		multiply(c[m][n + 1], a[m], b + 2, S::T);
+	}
+}
+
 template <class S> DEVICE void scores(tile_state<S> *x, const uint16_t *shared)
 {
 	const unsigned lane = thread_index() % 32, warp = thread_index() / 32;
@@ -185,11 +195,7 @@ template <class S> DEVICE void scores(tile_state<S> *x, const uint16_t *shared)
 		for (unsigned n = 0; n < S::KEYS / 8; n += 2) {
 			uint32_t b[4];
 			load_matrix_x4(b, k + n * 8 * S::STRIDE + step * 16);
-			UNROLL
-			for (unsigned m = 0; m < S::M; m++) {
-				multiply(x->s[m][n], a[m], b, S::T);
-				multiply(x->s[m][n + 1], a[m], b + 2, S::T);
-			}
+			multiply_pair<S>(x->s, n, a, b);
 		}
 	}
 }
@@ -276,11 +282,7 @@ template <class S> DEVICE void mix(tile_state<S> *x, const uint16_t *shared)
 		for (unsigned n = 0; n < S::W / 8; n += 2) {
 			uint32_t b[4];
 			load_matrix_x4_transposed(b, v + step * 16 * S::STRIDE + n * 8);
-			UNROLL
-			for (unsigned m = 0; m < S::M; m++) {
-				multiply(x->o[m][n], p[m], b, S::T);
-				multiply(x->o[m][n + 1], p[m], b + 2, S::T);
-			}
+			multiply_pair<S>(x->o, n, p, b);
 		}
 	}
 }

@@ -23,27 +23,22 @@ struct peer {
 	dnnl_memory_t a, b, c;
 };
 
+typedef dnnl_memory_desc_t peer_desc;
 #if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t peer_desc;
 #define DESC(d) (d)
-static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
-{
-	const dnnl_dims_t dims = { rows, columns };
-	peer_desc d;
-	PEER(dnnl_memory_desc_create_with_tag(&d, 2, dims, type, tag));
-	return d;
-}
+#define DESC_BY_TAG dnnl_memory_desc_create_with_tag
 #else
-typedef dnnl_memory_desc_t peer_desc;
 #define DESC(d) (&(d))
+#define DESC_BY_TAG dnnl_memory_desc_init_by_tag
+#endif
+
 static peer_desc peer_describe(dnnl_dim_t rows, dnnl_dim_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
 {
 	const dnnl_dims_t dims = { rows, columns };
 	peer_desc d;
-	PEER(dnnl_memory_desc_init_by_tag(&d, 2, dims, type, tag));
+	PEER(DESC_BY_TAG(&d, 2, dims, type, tag));
 	return d;
 }
-#endif
 
 /* OpenMP's, which Debian's library uses; the back end sets it to one. */
 static void peer_threads(size_t n)
