@@ -190,10 +190,8 @@ static int read_header(struct safetensors *s, struct error *e)
 	for (int i = 7; i >= 0; i--)
 		len = len << 8 | prefix[i];
 	if (len > SAFETENSORS_HEADER_LIMIT)
-		return error_set(e,
-		                 "%s: a header of %" PRIu64 " bytes, at most %d are read; is it a "
-		                 ".safetensors file?",
-		                 s->path, len, SAFETENSORS_HEADER_LIMIT);
+		return error_set(e, "%s: is no .safetensors file, or a damaged one: its header would have %" PRIu64
+		                 " bytes, and %d are the most", s->path, len, SAFETENSORS_HEADER_LIMIT);
 	if (len > s->size - sizeof prefix)
 		return error_set(e, "%s: the header is %" PRIu64 " bytes long, the file %" PRIu64
 		                 "; it is cut short", s->path, len, s->size);

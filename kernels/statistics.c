@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "history.h"
+#include "io.h"
 #include "lapack.h"
 #include "memory.h"
 #include "state.h"
@@ -57,11 +58,23 @@ static int check_alike(const struct statistics *s, const struct state_input *one
 	return 0;
 }
 
+/* A file named twice would count its rows twice. */
+static int check_distinct(char **files, size_t n, struct error *e)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < i; j++)
+			if (io_same_file(files[i], files[j]))
+				return error_set(e, "%s: is %s once more; its rows would count twice", files[i], files[j]);
+	return 0;
+}
+
 static int open_states(struct statistics *s, char **files, size_t n, struct error *e)
 {
 	if (!n)
 		return error_set(e, "--merge: name the states to join, as in %.*s --merge shard-*.state",
 		                 (int)strcspn(s->about, "\t"), s->about);
+	if (check_distinct(files, n, e) < 0)
+		return -1;
 	s->states = mem_zero(n, sizeof *s->states);
 	for (; s->n_states < n; s->n_states++)
 		if (state_open(&s->states[s->n_states], files[s->n_states], e) < 0) {

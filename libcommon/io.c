@@ -167,6 +167,13 @@ bool io_regular(const char *path)
 	return !is_standard(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+bool io_same_file(const char *a, const char *b)
+{
+	struct stat one, other;
+	return !is_standard(a) && !is_standard(b) && stat(a, &one) == 0 && stat(b, &other) == 0 && S_ISREG(one.st_mode) &&
+	       one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 char *io_slurp(const char *path, size_t limit, size_t *len, struct error *e)
 {
 	int fd = io_open_input(path, e);

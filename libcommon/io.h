@@ -23,6 +23,9 @@ const char *io_output_name(const char *path);
 /* Whether the path names a regular file, which can be opened again and read from its start. */
 bool io_regular(const char *path);
 
+/* Whether both paths name one regular file, under whatever names. */
+bool io_same_file(const char *a, const char *b);
+
 /* Reads until n bytes, or end of file.  The number read (< n only at the end), or -1.  Restarts after EINTR. */
 ssize_t io_read_full(int fd, void *buffer, size_t n, const char *name, struct error *e) MUST_CHECK;
 

@@ -1,5 +1,6 @@
 #include "strengths.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +15,12 @@
 
 static int parse_number(const char *text, double *alpha)
 {
-	/* strtod also takes white space, hexadecimal, inf and nan. */
+	/* strtod also takes white space, hexadecimal, inf and nan; beyond f32 no row would be finite. */
 	if (!*text || text[strspn(text, "+-.0123456789eE")])
 		return -1;
 	char *end;
 	*alpha = strtod(text, &end);
-	return *end || !isfinite(*alpha) ? -1 : 0;
+	return *end || !(fabs(*alpha) <= FLT_MAX) ? -1 : 0;
 }
 
 int strengths_parse(struct strengths *s, const char *alpha, const char *positions, struct error *e)
@@ -29,7 +30,7 @@ int strengths_parse(struct strengths *s, const char *alpha, const char *position
 	s->alpha = mem_alloc(s->n * sizeof *s->alpha);
 	for (size_t i = 0; i < s->n; i++)
 		if (parse_number(s->text[i], &s->alpha[i]) < 0)
-			return error_set(e, "--alpha %s: '%s' is no number", alpha, s->text[i]);
+			return error_set(e, "--alpha %s: '%s' is no number of f32", alpha, s->text[i]);
 	if (ranges_parse(&s->positions, positions ? positions : "all", e) < 0)
 		return error_in(e, "--positions");
 	return 0;
@@ -56,7 +57,7 @@ static int parse_fields(struct strength *one, char **field, size_t n, struct err
 	if (n < 2 || n > 3 || !*field[0])
 		return error_set(e, "isn't an id, a tab and a strength, or these, a tab and positions");
 	if (parse_number(field[1], &one->alpha) < 0)
-		return error_set(e, "'%s' is no number", field[1]);
+		return error_set(e, "'%s' is no number of f32", field[1]);
 	if (ranges_parse(&one->positions, n == 3 && *field[2] ? field[2] : "all", e) < 0)
 		return -1;
 	one->id = unescape(field[0]);

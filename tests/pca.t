@@ -172,6 +172,7 @@ with Writer("tokens.tms", {"kind": "tokens"}) as w:
     w.write(Frame(samples=[{"id": "a", "seq": 0, "len": 1, "tokens": b"\0\0\0\0"}]))
 refused("tokens", "holds tokens", "pca", "-k", 1, "tokens.tms")
 refused("vectors", "holds vectors", "pca", "-k", 1, "v.tms")
+refused("a state named twice", "is in.pca once more; its rows would count twice", "pca", "--merge", "-k", 1, "in.pca", "./in.pca")
 refused("a state without --merge", "--merge joins states", "pca", "-k", 1, "in.pca")
 refused("rows with --merge", "which --partial writes", "pca", "--merge", "-k", 1, "good.tms")
 refused("--merge of nothing", "name the states", "pca", "--merge", "-k", 1)

@@ -289,6 +289,7 @@ def test_refusals():
         (["--alpha", "1"], "--vector FILE is needed"), (["--vector", "v.npy"], "--mode add needs --alpha"),
         (["--vector", "v.npy", "--alpha", "1,much"], "'much' is no number"),
         (["--vector", "v.npy", "--alpha", "nan"], "'nan' is no number"),
+        (["--vector", "v.npy", "--alpha", "1e39"], "'1e39' is no number of f32"),
         (["--vector", "v.npy", "--alpha", "1,"], "'' is no number"),
         (["--vector", "v.npy", "--alpha", "1,1"], "is there twice"),
         (one + ["--mode", "push"], "is none of add"), (one + ["--mode", "zero"], "takes no vector"),
