@@ -228,7 +228,7 @@ test-asan: deps
 check: deps
 	@+$(MAKE) run-check
 	@+$(MAKE) test-asan
-run-check: all
+run-check: all $(HOST)/onelayer-cuda.so
 	BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" $(PROVE) $(wildcard tests/check/*.t)
 
 # clang's libFuzzer: make fuzz, then build/libfuzzer/fuzz/NAME tests/fuzz/corpus/NAME
