@@ -94,7 +94,8 @@ struct unit {
 
 	/* n numbers of type held (f32, bf16, f16) as floats. */
 	void (*widen)(float *to, const void *from, enum dtype held, size_t n);
-	void (*narrow)(uint16_t *bf16, const float *from, size_t n);
+	void (*narrow)(void *to, const float *from, enum dtype held, size_t n);
+	void (*round)(float *x, size_t n);      /* to the nearest bf16, in place */
 
 	struct multiplier product;      /* of f32 operands and weights of any type */
 
