@@ -182,6 +182,14 @@ void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 
 /* -------- opening */
 
+int block_can(const struct ops *ops, const struct model *m, struct error *e)
+{
+	if (!ops->head_most || m->head_width <= ops->head_most)
+		return 0;
+	return error_set(e, "its heads have %zu columns, and attention on %s is for at most %zu; use --device %s", m->head_width,
+	                 ops->name, ops->head_most, m->head_width <= ops_cpu.head_most ? ops_cpu.name : ops_ref.name);
+}
+
 static size_t tiles_at_once(const struct ops *ops, size_t n_threads, size_t max_rows, bool barriers)
 {
 	size_t all = (max_rows + ops->row_tile - 1) / ops->row_tile;
