@@ -23,7 +23,7 @@ END
 refused()
 {
 	says "$1: heads of $2 columns" 2 "^layer-run: heads-$2/config.json: its heads have $2 columns, and attention on $1 is for at most $3; use --device $4\$" \
-		layer-run --device "$1" -m heads-$2 -o out.tms --tap v=tap.tms in.$2.tms
+		layer-run --device "$1" -m "heads-$2" -o out.tms --tap v=tap.tms "in.$2.tms"
 	ok "$1: nothing is left" test ! -e out.tms -a ! -e tap.tms
 }
 
