@@ -305,4 +305,5 @@ FORCE:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
 -include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_REST:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
+-include $(BENCHES:$(BUILD)/bench/%=$(BUILD)/tests/bench/%.d)
 -include $(UNITS_C:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

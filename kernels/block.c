@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "block_steps.h"
+#include "clock.h"
 #include "experts.h"
 #include "memory.h"
 
@@ -17,10 +18,20 @@ static bool filtered(const struct block *b, const struct step *s)
 	return any;
 }
 
+static double timed(const struct stopwatch *w)
+{
+	double sum = 0;
+	for (int i = 0; i < TIMER_COUNT; i++)
+		sum += w->seconds[i];
+	return sum;
+}
+
+/* What no step has put on the watch is the rest. */
 static void tile_task(void *argument, size_t i, size_t slot)
 {
 	struct block *b = argument;
 	struct tile t = block_tile(b, i, slot);
+	double start = clock_seconds(), before = timed(t.watch);
 	for (size_t s = b->first_step; s < b->end_step; s++) {
 		if (!block_takes(b, &block_steps[s]))
 			continue;
@@ -28,6 +39,7 @@ static void tile_task(void *argument, size_t i, size_t slot)
 		for (int j = 0; j < STEP_SITES && block_steps[s].site[j] != SITE_NONE; j++)
 			at_site(&t, block_steps[s].site[j]);
 	}
+	t.watch->seconds[TIMER_REST] += clock_seconds() - start - (timed(t.watch) - before);
 }
 
 struct site_copy {
@@ -181,6 +193,14 @@ void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to)
 }
 
 /* -------- opening */
+
+int block_can(const struct ops *ops, const struct model *m, struct error *e)
+{
+	if (!ops->head_most || m->head_width <= ops->head_most)
+		return 0;
+	return error_set(e, "its heads have %zu columns, and attention on %s is for at most %zu; use --device %s", m->head_width,
+	                 ops->name, ops->head_most, m->head_width <= ops_cpu.head_most ? ops_cpu.name : ops_ref.name);
+}
 
 static size_t tiles_at_once(const struct ops *ops, size_t n_threads, size_t max_rows, bool barriers)
 {

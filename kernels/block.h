@@ -59,6 +59,9 @@ struct block;
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
                          const bool wanted[SITE_COUNT], bool barriers, struct error *e) MUST_CHECK;
 
+/* Before anything is opened: whether the back end has kernels for the model.  -1 and e, with the limit and a device without it. */
+int block_can(const struct ops *ops, const struct model *m, struct error *e) MUST_CHECK;
+
 /* Bytes that block_open takes. */
 size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
                  const bool wanted[SITE_COUNT], bool barriers);

@@ -59,9 +59,7 @@ static void norm_in_place(const struct tile *t, const struct norm *norm, size_t 
 
 static void add_to_stream(const struct tile *t, struct rows rows)
 {
-	double start = clock_seconds();
 	t->b->ops->add(t->b->device, x_rows(t), rows);
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
 
 /* -------- the steps */
@@ -108,13 +106,11 @@ static void step_rotate(const struct tile *t)
 		norm_in_place(t, &b->layer->q_norm, b->m->head_width, q);
 		norm_in_place(t, &b->layer->k_norm, b->m->head_width, k);
 	}
-	double start = clock_seconds();
 	for (size_t segment = 0; next_run(t, &segment, &r);) {
 		turn(t, &r, some_rows(q, r.skip, r.n, t), some_rows(turned, r.skip, r.n, t));
 		turn(t, &r, some_rows(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
 		b->ops->copy(b->device, key_rows(t, &r, r.segment->v), some_rows(v, r.skip, r.n, t));
 	}
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
 
 /* With a parallel residual the stream is still to be read by the MLP's norm. */
@@ -189,7 +185,6 @@ static void step_act(const struct tile *t)
 {
 	const struct block *b = t->b;
 	struct rows gate = { 0 }, out = { 0 };
-	double start = clock_seconds();
 	if (activates_at_once(t))
 		return;
 	if (b->m->gated)
@@ -198,7 +193,6 @@ static void step_act(const struct tile *t)
 		out = buffer_rows(t, BUFFER_ACT);
 	b->ops->activate(b->device, b->m->activation, gate, site_rows(t, SITE_MLP_UP), out,
 	                 tile_operand(t, t->memory->act_operand, &b->layer->down));
-	t->watch->seconds[TIMER_REST] += clock_seconds() - start;
 }
 
 static void step_down(const struct tile *t)

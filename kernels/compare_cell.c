@@ -168,7 +168,7 @@ static enum dtype narrow_to(const struct compare_means *c, struct compare_memory
 			continue;
 		keys[side] = b->narrow[side];
 		if (k->f32 && narrow == DTYPE_BF16)
-			c->unit->narrow((void *)b->narrow[side], (const void *)k->wide[side], k->n);
+			c->unit->narrow(b->narrow[side], (const void *)k->wide[side], DTYPE_BF16, k->n);
 		else
 			dtype_convert(b->narrow[side], narrow, k->wide[side], wide, k->n);
 	}

@@ -74,6 +74,26 @@ size_t loader_n_arenas(const struct sweep *s)
 	return s->hold < (n_layers + 1) / 2 ? 2 * s->hold : n_layers;
 }
 
+enum { LARGE_PAGE = 2 << 20, PAGE = 4 << 10 };
+
+static void touch(void *argument, size_t i, size_t slot)
+{
+	volatile char *p = (char *)argument + i * LARGE_PAGE;
+	(void)slot;
+	for (size_t at = 0; at < LARGE_PAGE; at += PAGE)
+		p[at] = 0;
+}
+
+/*
+ * Memory lies near the processor that touches it first.  Every thread reads all of a layer, so its pages are dealt out to the
+ * threads; else all of it would be near the thread that packs weights.
+ */
+static void spread(const struct sweep *s, void *arena, size_t len)
+{
+	if (s->ops->host)
+		workers_run(s->workers, len / LARGE_PAGE, touch, arena);
+}
+
 struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error *e)
 {
 	struct loader *l = mem_zero(1, sizeof *l);
@@ -91,6 +111,7 @@ struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error
 			loader_close(l);
 			return NULL;
 		}
+		spread(s, l->arenas[i], arena_len);
 	}
 	if (pthread_create(&l->thread, NULL, loading, l) != 0) {
 		error_set(e, "can't start a thread to load weights");

@@ -115,6 +115,7 @@ struct ops {
 	size_t row_tile;        /* rows that a product is computed for at a time; 512 on cpu */
 	size_t expert_tile;     /* the same for experts and the output head; 64 on cpu */
 	size_t expert_chunk;    /* rows of one expert that a call is given at most, a multiple of expert_tile */
+	size_t head_most;       /* columns of a head that attend, scores and mix are given at most; 0: any number */
 
 	/* The back end on `workers` (borrowed).  NULL and e if this machine can't. */
 	struct device *(*open)(struct workers *workers, const struct device_choice *choice, struct error *e);

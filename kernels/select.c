@@ -20,10 +20,12 @@ static bool is_cuda(const char *name, int *index)
 	return name[5] >= '0' && name[5] <= '9' && !*end;
 }
 
-static int open_with(struct backend *b, const struct ops *ops, const struct device_choice *choice, size_t jobs, struct error *e)
+static int open_with(struct backend *b, const struct ops *ops, const struct device_choice *choice, struct jobs jobs, struct error *e)
 {
 	b->ops = ops;
-	b->workers = workers_open(ops->one_thread ? 1 : jobs, e);
+	if (ops->one_thread)
+		jobs.n = 1;
+	b->workers = workers_open_jobs(jobs, e);
 	b->device = b->workers ? ops->open(b->workers, choice, e) : NULL;
 	if (!b->device)
 		return -1;
@@ -32,13 +34,13 @@ static int open_with(struct backend *b, const struct ops *ops, const struct devi
 	return 0;
 }
 
-static int open_cuda(struct backend *b, const struct device_choice *choice, size_t jobs, struct error *e)
+static int open_cuda(struct backend *b, const struct device_choice *choice, struct jobs jobs, struct error *e)
 {
 	const struct ops *ops = cuda_module_load(e);
 	return ops ? open_with(b, ops, choice, jobs, e) : -1;
 }
 
-static int open_auto(struct backend *b, const struct device_choice *choice, size_t jobs, struct error *e)
+static int open_auto(struct backend *b, const struct device_choice *choice, struct jobs jobs, struct error *e)
 {
 	struct error why;
 	if (!cuda_module_exists())
@@ -53,7 +55,7 @@ static int open_auto(struct backend *b, const struct device_choice *choice, size
 	return 0;
 }
 
-int backend_open(struct backend *b, const char *device, uint64_t vram, size_t jobs, struct error *e)
+int backend_open(struct backend *b, const char *device, uint64_t vram, struct jobs jobs, struct error *e)
 {
 	struct device_choice choice = { .index = -1, .memory = vram };
 	*b = (struct backend){ 0 };

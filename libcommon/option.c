@@ -103,6 +103,19 @@ static int parse_number(const char *text, double *value)
 	return *end || !isfinite(*value) ? -1 : 0;
 }
 
+/* "8", "8,pin" or "pin". */
+static int parse_threads(const char *text, struct jobs *jobs)
+{
+	*jobs = (struct jobs){ .pinned = strcmp(text, "pin") == 0 };
+	if (jobs->pinned)
+		return 0;
+	const char *end;
+	if (parse_whole(text, &end, &jobs->n) < 0 || jobs->n == 0)
+		return -1;
+	jobs->pinned = strcmp(end, ",pin") == 0;
+	return *end && !jobs->pinned ? -1 : 0;
+}
+
 static int store(const struct option *o, const char *text, struct error *e)
 {
 	char name[64];
@@ -127,6 +140,10 @@ static int store(const struct option *o, const char *text, struct error *e)
 	case OPTION_SIZE:
 		if (option_size(text, o->value, e) < 0)
 			return error_in(e, "option %s", name);
+		break;
+	case OPTION_THREADS:
+		if (parse_threads(text, o->value) < 0)
+			return error_set(e, "option %s: '%s' is no number of threads: N, N,pin or pin is", name, text);
 		break;
 	case OPTION_NUMBER:
 		if (parse_number(text, o->value) < 0)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "workers.h"
 
 enum option_kind {
 	OPTION_END,
@@ -19,6 +20,7 @@ enum option_kind {
 	OPTION_COUNT,   /* value: uint64_t *      a whole number >= min */
 	OPTION_SIZE,    /* value: uint64_t *      bytes, with K M G T (powers of 1024) */
 	OPTION_NUMBER,  /* value: double *        a finite number */
+	OPTION_THREADS, /* value: struct jobs *   N, "N,pin" or "pin" */
 	OPTION_OPTIONAL /* value: const char **   --name or --name=TEXT; "" without a text */
 };
 
@@ -59,7 +61,7 @@ extern const struct tool tool;
 struct common {
 	const char *model;      /* -m */
 	const char *output;     /* -o; NULL: standard output */
-	uint64_t jobs;          /* -j; 0: as many as there are processors */
+	struct jobs jobs;       /* -j */
 	bool quiet, verbose;    /* -q, -v */
 	const char *progress;   /* --progress: "auto", "json" or "off" */
 	const char *device;     /* --device */
@@ -70,7 +72,7 @@ extern struct common common;
 
 #define OPTION_MODEL    { OPTION_STRING, 'm', NULL, &common.model, "MODEL", "a model directory, or org/name in the local hub cache", HISTORY_NO, 0 }
 #define OPTION_OUTPUT   { OPTION_STRING, 'o', NULL, &common.output, "FILE", "write FILE, complete or not at all, instead of standard output", HISTORY_NO, 0 }
-#define OPTION_JOBS     { OPTION_COUNT, 'j', NULL, &common.jobs, "N", "threads (default: one a processor)", HISTORY_NO, 1 }
+#define OPTION_JOBS     { OPTION_THREADS, 'j', NULL, &common.jobs, "N[,pin]", "threads (default: one a processor), with pin each kept on its own", HISTORY_NO, 0 }
 #define OPTION_DEVICE \
 	{ OPTION_STRING, 0, "device", &common.device, "DEVICE", "auto, cpu, cuda, cuda:N or ref (default auto)", HISTORY_NO, 0 }, \
 	{ OPTION_SIZE, 0, "vram", &common.vram, "SIZE", "memory of the GPU to use (default: nearly all that is free)", HISTORY_NO, 0 }

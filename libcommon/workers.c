@@ -2,14 +2,13 @@
 
 #include <fenv.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "memory.h"
+#include "processors.h"
 
 /* Tasks under way: of a workers_run, on its caller's stack, or of workers_begin. */
 struct workers_job {
@@ -26,6 +25,8 @@ struct workers_job {
 struct workers {
 	size_t n;
 	pthread_t *threads;     /* (n - 1): slots 1.. */
+	pthread_t opener;
+	int *pinned;            /* (n) the processor of each slot, or NULL */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a job was opened, a job's last helper left, or stop */
 	struct workers_job *oldest;
@@ -172,8 +173,18 @@ static void job_close(struct workers *w, struct workers_job *j)
 	*at = j->newer;
 }
 
+/* Only the opener is pinned and let go again, before and after its outermost tasks.  false: it isn't to be. */
+static bool pin_opener(const struct workers *w, struct processors *before)
+{
+	if (!w->pinned || my_job || !pthread_equal(pthread_self(), w->opener) || processors_get(before) < 0)
+		return false;
+	struct processors own;
+	processors_only(&own, w->pinned[0]);
+	return sched_setaffinity(0, sizeof own.set, own.set) == 0;
+}
+
 /* Does what tasks nobody has taken, and waits for the others. */
-static void finish(struct workers *w, struct workers_job *j)
+static void work_and_wait(struct workers *w, struct workers_job *j)
 {
 	work(j);
 	if (!j->open)
@@ -188,6 +199,16 @@ static void finish(struct workers *w, struct workers_job *j)
 			wait_for_change(w, &w->waiting);
 	}
 	pthread_mutex_unlock(&w->lock);
+}
+
+static void finish(struct workers *w, struct workers_job *j)
+{
+	struct processors before;
+	bool pinned = pin_opener(w, &before);
+	work_and_wait(w, j);
+	/* Only a mask that has become another meanwhile can fail, and that one stays then. */
+	if (pinned)
+		(void)!sched_setaffinity(0, sizeof before.set, before.set);
 }
 
 void workers_run(struct workers *w, size_t n_tasks, void (*task)(void *argument, size_t i, size_t slot), void *argument)
@@ -216,44 +237,64 @@ void workers_end(struct workers *w, struct workers_job *j)
 	free(j);
 }
 
-/* Those of the affinity mask: taskset(1) and a container's cpuset count. */
-static size_t processors(void)
+/* Where pinned, on its processor from the start. */
+static int start_thread(struct workers *w, size_t slot)
 {
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) == 0)
-		return (size_t)CPU_COUNT(&set);
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	return n > 0 ? (size_t)n : 1;
+	struct thread_start *start = mem_alloc(sizeof *start);
+	*start = (struct thread_start){ w, slot };
+	pthread_attr_t attr;
+	int r = pthread_attr_init(&attr);
+	if (r) {
+		free(start);
+		return r;
+	}
+	if (w->pinned) {
+		struct processors own;
+		processors_only(&own, w->pinned[slot]);
+		r = pthread_attr_setaffinity_np(&attr, sizeof own.set, own.set);
+	}
+	if (!r)
+		r = pthread_create(&w->threads[slot - 1], &attr, thread_main, start);
+	pthread_attr_destroy(&attr);
+	if (r)
+		free(start);
+	return r;
 }
 
-struct workers *workers_open(size_t n, struct error *e)
+static struct workers *open_on(size_t n, int *pinned, struct error *e)
 {
-	if (n == 0)
-		n = processors();
+	struct workers *w = mem_zero(1, sizeof *w);
+	w->threads = mem_zero(n, sizeof *w->threads);
+	w->opener = pthread_self();
+	w->pinned = pinned;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->changed, NULL);
+	fesetenv(FE_DFL_ENV);
+	for (w->n = 1; w->n < n; w->n++) {
+		int r = start_thread(w, w->n);
+		if (r) {
+			error_set(e, "thread %zu of %zu cannot be started (%s); ask for fewer with -j", w->n + 1, n, strerror(r));
+			workers_close(w);
+			return NULL;
+		}
+	}
+	return w;
+}
+
+struct workers *workers_open_jobs(struct jobs jobs, struct error *e)
+{
+	size_t n = jobs.n || jobs.pinned ? jobs.n : processors_count();
 	if (n > 4096) {
 		error_set(e, "%zu threads are more than the 4096 that can be asked for", n);
 		return NULL;
 	}
-	struct workers *w = mem_zero(1, sizeof *w);
-	w->threads = mem_zero(n, sizeof *w->threads);
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->changed, NULL);
-	fesetenv(FE_DFL_ENV);
-	w->n = 1;
-	while (w->n < n) {
-		struct thread_start *start = mem_alloc(sizeof *start);
-		*start = (struct thread_start){ w, w->n };
-		int r = pthread_create(&w->threads[w->n - 1], NULL, thread_main, start);
-		if (r) {
-			free(start);
-			error_set(e, "thread %zu of %zu cannot be started (%s); ask for fewer with -j", w->n + 1, n,
-			          strerror(r));
-			workers_close(w);
-			return NULL;
-		}
-		w->n++;
-	}
-	return w;
+	int *pinned = jobs.pinned ? processors_list(&n, e) : NULL;
+	return jobs.pinned && !pinned ? NULL : open_on(n, pinned, e);
+}
+
+struct workers *workers_open(size_t n, struct error *e)
+{
+	return workers_open_jobs((struct jobs){ .n = n }, e);
 }
 
 void workers_close(struct workers *w)
@@ -269,6 +310,7 @@ void workers_close(struct workers *w)
 		pthread_join(w->threads[i - 1], NULL);
 	pthread_cond_destroy(&w->changed);
 	pthread_mutex_destroy(&w->lock);
+	free(w->pinned);
 	free(w->threads);
 	free(w);
 }

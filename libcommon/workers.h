@@ -5,7 +5,9 @@
 #ifndef WORKERS_H
 #define WORKERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "error.h"
 
@@ -17,6 +19,19 @@ struct workers *workers_open(size_t n, struct error *e) MUST_CHECK;
 /* Ends the threads.  By the thread that opened it, when no workers_run is under way; NULL is allowed. */
 void workers_close(struct workers *w);
 size_t workers_count(const struct workers *w);
+
+/* What -j asks for. */
+struct jobs {
+	uint64_t n;             /* as above */
+	bool pinned;
+};
+
+/*
+ * The same; pinned: each thread is kept on a processor of its own, of those that the process may use, the caller's for as long as
+ * it works at tasks.  So what it starts elsewhere (commands, further threads) is as free as it was itself.  NULL and e where there
+ * are more threads than processors, too.
+ */
+struct workers *workers_open_jobs(struct jobs jobs, struct error *e) MUST_CHECK;
 
 /*
  * Calls task(argument, i, slot) once for every i in 0..n_tasks-1 and returns when all have returned.

@@ -54,7 +54,7 @@ do
 	embed -m "$model" -o in.tms ids.tms
 	ok "$name: runs" one base "$model" in.tms
 
-	for options in "-j 1" "-j 2" "-j 3" "--ram 0" "--ram 100K" "--hold 2" "--hold 100"
+	for options in "-j 1" "-j 2" "-j 3" "-j pin" "--ram 0" "--ram 100K" "--hold 2" "--hold 100"
 	do
 		# shellcheck disable=SC2086
 		ok "$name: $options" one other "$model" $options in.tms

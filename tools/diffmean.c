@@ -197,7 +197,7 @@ static int run(char **files, int n_files, struct error *e)
 	r.s.context = &r;
 	int rc = !arg.labels || (r.labels = labels_read(arg.labels, e)) ? 0 : -1;
 	if (rc == 0)
-		rc = (r.s.workers = workers_open(common.jobs, e)) ? 0 : -1;
+		rc = (r.s.workers = workers_open_jobs(common.jobs, e)) ? 0 : -1;
 	if (rc == 0)
 		rc = statistics_open(&r.s, files, (size_t)n_files, arg.merge, e);
 	if (rc == 0 && (arg.pos || r.s.first_about)) {

@@ -153,6 +153,8 @@ static int open_device(struct run *r, struct error *e)
 	if (backend_open(&r->backend, common.device, common.vram, common.jobs, e) < 0)
 		return -1;
 	s->ops = r->backend.ops;
+	if (block_can(s->ops, r->m, e) < 0)
+		return error_in(e, "%s/config.json", checkpoint_path(r->checkpoint));
 	s->workers = r->backend.workers;
 	s->device = r->backend.device;
 	enum dtype usual = s->ops->work == DTYPE_F64 ? DTYPE_F64 : r->m->dtype;

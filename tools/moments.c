@@ -246,7 +246,7 @@ static int run(char **files, int n_files, struct error *e)
 		},
 	};
 	r.s.context = &r;
-	r.s.workers = workers_open(common.jobs, e);
+	r.s.workers = workers_open_jobs(common.jobs, e);
 	int rc = r.s.workers ? statistics_open(&r.s, files, (size_t)n_files, arg.merge, e) : -1;
 	if (rc == 0)
 		rc = read_all(&r, e);

@@ -218,7 +218,7 @@ static int run(char **files, int n_files, struct error *e)
 {
 	if (check_options(n_files, files, e) < 0)
 		return -1;
-	struct workers *w = workers_open(common.jobs, e);
+	struct workers *w = workers_open_jobs(common.jobs, e);
 	if (!w)
 		return -1;
 	int rc = arg.transform ? project(n_files ? files[0] : NULL, w, e) : components(files, (size_t)n_files, w, e);

@@ -258,7 +258,7 @@ static int run(char **files, int n_files, struct error *e)
 	struct work w = { .path = { files[0], files[1] } };
 	const struct compare_rules rules = { arg.atol >= 0 || arg.rtol >= 0, arg.atol > 0 ? arg.atol : 0,
 		                             arg.rtol > 0 ? arg.rtol : 0 };
-	w.workers = workers_open(common.jobs, e);
+	w.workers = workers_open_jobs(common.jobs, e);
 	if (!w.workers)
 		return -1;
 	w.comparer = comparer_open(w.workers, &rules, e);

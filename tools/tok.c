@@ -209,7 +209,7 @@ static int run(char **files, int n_files, struct error *e)
 	struct run r = { 0 };
 	int status = open_model(&r, e);
 	if (status == 0) {
-		r.workers = workers_open(common.jobs, e);
+		r.workers = workers_open_jobs(common.jobs, e);
 		status = r.workers ? 0 : -1;
 	}
 	if (status == 0)

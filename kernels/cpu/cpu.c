@@ -96,6 +96,7 @@ const struct ops ops_cpu = {
 	.expert_tile = EXPERT_TILE,
 	HOST_MEMORY,
 	.expert_chunk = 4 * EXPERT_TILE,
+	.head_most = ATTEND_WIDTH,
 	.open = cpu_open,
 	.close = cpu_close,
 	.unit = cpu_unit,

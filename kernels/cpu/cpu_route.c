@@ -3,39 +3,46 @@
 #include <math.h>
 #include <string.h>
 
-/* The largest of p that none of the n_chosen ids names; the lower id of equals.  NaN only when
- * nothing else is left. */
-static size_t largest(const float *p, size_t n, const int32_t *chosen, size_t n_chosen)
+/* NaN only where nothing else is left. */
+static bool comes_before(float a, float b)
 {
-	size_t best = n;
+	return a > b || (isnan(b) && !isnan(a));
+}
 
-	for (size_t i = 0; i < n; i++) {
-		bool taken = false;
+/* ids (k) of the largest, by falling value, the lower id of equals first. */
+static void choose(const float *x, size_t n, size_t k, int32_t *ids)
+{
+	for (size_t i = 0, chosen = 0; i < n; i++) {
+		size_t at = chosen;
 
-		for (size_t c = 0; c < n_chosen; c++)
-			taken |= chosen[c] == (int32_t)i;
-		if (!taken && (best == n || p[i] > p[best] || (isnan(p[best]) && !isnan(p[i]))))
-			best = i;
+		if (chosen == k && !comes_before(x[i], x[ids[k - 1]]))
+			continue;
+		for (; at > 0 && comes_before(x[i], x[ids[at - 1]]); at--)
+			if (at < k)
+				ids[at] = ids[at - 1];
+		ids[at] = (int32_t)i;
+		chosen += chosen < k;
 	}
-	return best;
 }
 
 /* In double: a few hundred numbers a row are no work, and a weight multiplies a whole expert. */
 static void route_row(const float *x, size_t n, bool renormalize, size_t k, int32_t *ids,
                       float *weights)
 {
-	double max = -INFINITY, sum = 0, chosen = 0;
+	double sum = 0;
 
-	for (size_t i = 0; i < n; i++)
-		max = x[i] > max ? x[i] : max;
-	for (size_t i = 0; i < n; i++)
-		sum += exp(x[i] - max);
-	for (size_t c = 0; c < k; c++) {
-		ids[c] = (int32_t)largest(x, n, ids, c);
-		chosen += exp(x[ids[c]] - max);
-	}
+	choose(x, n, k, ids);
+
+	const double max = x[ids[0]];
+
+	if (renormalize)
+		for (size_t c = 0; c < k; c++)
+			sum += exp(x[ids[c]] - max);
+	else
+		for (size_t i = 0; i < n; i++)
+			sum += exp(x[i] - max);
 	for (size_t c = 0; c < k; c++)
-		weights[c] = (float)(exp(x[ids[c]] - max) / (renormalize ? chosen : sum));
+		weights[c] = (float)(exp(x[ids[c]] - max) / sum);
 }
 
 void cpu_route(struct device *d, struct rows logits, bool renormalize, struct routing to)

@@ -23,8 +23,8 @@ void cpu_store(struct device *d, void *to, enum dtype dtype, struct rows from)
 	for (size_t r = 0; r < from.n; r++) {
 		char *p = (char *)to + r * len;
 
-		if (dtype == DTYPE_BF16)
-			d->unit->narrow((uint16_t *)(void *)p, rows_at(from, r), from.width);
+		if (dtype == DTYPE_BF16 || dtype == DTYPE_F16)
+			d->unit->narrow(p, rows_at(from, r), dtype, from.width);
 		else
 			dtype_convert(p, dtype, rows_at(from, r), DTYPE_F32, from.width);
 	}
@@ -37,31 +37,34 @@ void cpu_copy(struct device *d, struct rows to, struct rows from)
 		memcpy(rows_at(to, r), rows_at(from, r), from.width * sizeof(float));
 }
 
-void cpu_round(struct device *d, struct rows rows, enum dtype dtype)
+static void round_f16(const struct unit *unit, float *x, size_t n)
 {
 	uint16_t part[256];
 
+	for (size_t i = 0; i < n; i += ARRAY_LEN(part)) {
+		const size_t m = n - i < ARRAY_LEN(part) ? n - i : ARRAY_LEN(part);
+
+		unit->narrow(part, x + i, DTYPE_F16, m);
+		unit->widen(x + i, part, DTYPE_F16, m);
+	}
+}
+
+void cpu_round(struct device *d, struct rows rows, enum dtype dtype)
+{
 	for (size_t r = 0; r < rows.n && dtype != DTYPE_F32; r++) {
-		float *x = rows_at(rows, r);
-
-		if (dtype != DTYPE_BF16) {
-			dtype_round(x, DTYPE_F32, dtype, rows.width);
-			continue;
-		}
-		for (size_t i = 0; i < rows.width; i += ARRAY_LEN(part)) {
-			const size_t n =
-				rows.width - i < ARRAY_LEN(part) ? rows.width - i : ARRAY_LEN(part);
-
-			d->unit->narrow(part, x + i, n);
-			d->unit->widen(x + i, part, DTYPE_BF16, n);
-		}
+		if (dtype == DTYPE_BF16)
+			d->unit->round(rows_at(rows, r), rows.width);
+		else if (dtype == DTYPE_F16)
+			round_f16(d->unit, rows_at(rows, r), rows.width);
+		else
+			dtype_round(rows_at(rows, r), DTYPE_F32, dtype, rows.width);
 	}
 }
 
 static void put_row(const struct device *d, struct sink to, const float *from, size_t n)
 {
 	if (to.h)
-		d->unit->narrow(to.h, from, n);
+		d->unit->narrow(to.h, from, DTYPE_BF16, n);
 	else if (to.f != from)
 		memcpy(to.f, from, n * sizeof *from);
 }

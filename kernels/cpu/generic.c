@@ -87,6 +87,14 @@ INLINE vf v_from_f16(const uint16_t *p)
 	return v;
 }
 
+INLINE vh v_to_f16(vf x)
+{
+	vh h;
+
+	dtype_convert(&h, DTYPE_F16, &x, DTYPE_F32, VL);
+	return h;
+}
+
 INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
 {
 	for (size_t i = 0; i < 4; i++)

@@ -58,7 +58,9 @@ enum {
 	/* Keys between two corrections of a softmax's maximum; blocks begin at multiples of it in
 	   the sample. */
 	ATTEND_KEYS = 128,
-	ATTEND_SCRATCH_LEN = 4 << 20
+	ATTEND_SCRATCH_LEN = 4 << 20,
+	/* Columns of a head at most: for a few more, the scratch memory has room for one query and one head. */
+	ATTEND_WIDTH = 3840
 };
 
 /* Inputs, about, that are added up before they join the sum of a product; see partial_sum in vec_multiply.h. */
@@ -94,7 +96,8 @@ struct unit {
 
 	/* n numbers of type held (f32, bf16, f16) as floats. */
 	void (*widen)(float *to, const void *from, enum dtype held, size_t n);
-	void (*narrow)(uint16_t *bf16, const float *from, size_t n);
+	void (*narrow)(void *to, const float *from, enum dtype held, size_t n);
+	void (*round)(float *x, size_t n);      /* to the nearest bf16, in place */
 
 	struct multiplier product;      /* of f32 operands and weights of any type */
 
@@ -148,7 +151,7 @@ struct bf16_products {
  */
 const struct unit *unit_choose(struct bf16_products *bf16, struct error *e) MUST_CHECK;
 
-/* Query rows (queries times heads) of one attend_block at most, for a head width. */
+/* Query rows (queries times heads) of one attend_block at most, for a head of at most ATTEND_WIDTH columns; 1 or more. */
 size_t attend_rows(size_t width);
 
 #endif

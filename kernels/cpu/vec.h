@@ -6,7 +6,7 @@
  *   v_rint(x): nearest, ties to even  v_scale(x, n): x 2^n for whole n from -151 to 129
  *   v_sum(x), v_largest(x): over the lanes, by halves
  *   v_load_n(p, n), v_store_n(p, v, n): the first n < VL lanes; the others are read as zero and not
- * written v_from_f16(p), v_from_bf16(p): VL of them   transpose_4x4(to, to_stride, from, from_stride)
+ * written v_from_f16(p), v_from_bf16(p): VL of them   v_to_f16(v): as vh   transpose_4x4(to, to_stride, from, from_stride)
  *
  * A loop over a row takes its tail through v_take and v_give: the same operations on fewer lanes.
  */

@@ -44,19 +44,40 @@ static void row_widen(float *to, const void *from, enum dtype held, size_t n)
 		              n - i);
 }
 
-static void row_narrow(uint16_t *to, const float *from, size_t n)
+static void row_narrow(void *to, const float *from, enum dtype held, size_t n)
+{
+	uint16_t *h = to;
+	size_t i = 0;
+
+	if (held == DTYPE_BF16) {
+		for (; i + VL <= n; i += VL)
+			give_bf16(h + i, v_load(from + i), VL);
+	} else if (held == DTYPE_F16) {
+		for (; i + VL <= n; i += VL) {
+			const vh x = v_to_f16(v_load(from + i));
+
+			memcpy(h + i, &x, sizeof x);
+		}
+	}
+	if (i < n)
+		dtype_convert((char *)to + i * dtype_size(held), held, from + i, DTYPE_F32, n - i);
+}
+
+/* x = the nearest bf16. */
+static void row_round(float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i += VL) {
 		const size_t m = v_count(n - i);
 
-		give_bf16(to + i, v_take(from + i, m), m);
+		v_give(x + i, (vf)(v_to_bf16(v_take(x + i, m)) << 16), m);
 	}
 }
 
 /* Vectors whose sum is taken alone before it joins the row's: shorter sums are more exact. */
 enum { SUM_VECTORS = 16 };
 
-static float row_mean(const float *x, size_t n)
+/* The sum of the n numbers, or (squares) of the squares of their distances from a center. */
+INLINE float row_sum(const float *x, size_t n, bool squares, vf center)
 {
 	vf total = { 0 };
 
@@ -64,31 +85,43 @@ static float row_mean(const float *x, size_t n)
 		const size_t end = n - i < SUM_VECTORS * VL ? n : i + SUM_VECTORS * VL;
 		vf part = { 0 };
 
-		for (; i < end; i += VL)
-			part += v_take(x + i, v_count(end - i));
+		for (; i + VL <= end; i += VL) {
+			const vf d = v_load(x + i) - center;
+
+			part = squares ? v_fma(d, d, part) : part + d;
+		}
+		if (i < end) {
+			const vf d = v_first(v_load_n(x + i, end - i) - center, end - i);
+
+			part = squares ? v_fma(d, d, part) : part + d;
+			i = end;
+		}
 		total += part;
 	}
-	return v_sum(total) / (float)n;
+	return v_sum(total);
+}
+
+static float row_mean(const float *x, size_t n)
+{
+	return row_sum(x, n, false, v_set(0)) / (float)n;
 }
 
 static float row_variance(const float *x, size_t n, float mean)
 {
-	const vf center = v_set(mean);
-	vf total = { 0 };
+	return row_sum(x, n, true, v_set(mean)) / (float)n;
+}
 
-	for (size_t i = 0; i < n;) {
-		const size_t end = n - i < SUM_VECTORS * VL ? n : i + SUM_VECTORS * VL;
-		vf part = { 0 };
+/* One vector of a norm, m numbers of it. */
+INLINE void norm_step(const struct norm_row *norm, const float *x, const float *weight, const float *bias, vf center, vf scale,
+                      struct sink y, size_t i, size_t m)
+{
+	vf v = (v_take(x + i, m) - center) * scale;
 
-		for (; i < end; i += VL) {
-			const size_t m = v_count(end - i);
-			const vf d = v_first(v_take(x + i, m) - center, m);
-
-			part = v_fma(d, d, part);
-		}
-		total += part;
-	}
-	return v_sum(total) / (float)n;
+	if (weight)
+		v *= v_take(weight + i, m) + norm->plus;
+	if (bias)
+		v += v_take(bias + i, m);
+	sink_give(y, i, v, m);
 }
 
 static void norm_group(const struct norm_row *norm, const float *x, size_t first, struct sink y)
@@ -97,18 +130,14 @@ static void norm_group(const struct norm_row *norm, const float *x, size_t first
 	const double variance = row_variance(x + first, norm->group, mean);
 	const vf center = v_set(mean),
 		 scale = v_set((float)(1 / __builtin_sqrt(variance + norm->eps)));
-	const size_t at = norm->period ? first % norm->period : 0;
+	const size_t at = norm->period > norm->group ? first % norm->period : 0, whole = norm->group / VL * VL;
+	const float *weight = norm->weight ? norm->weight + at : NULL, *bias = norm->bias ? norm->bias + at : NULL;
+	const struct sink to = { y.f ? y.f + first : NULL, y.h ? y.h + first : NULL };
 
-	for (size_t i = 0; i < norm->group; i += VL) {
-		const size_t m = v_count(norm->group - i);
-		vf v = (v_take(x + first + i, m) - center) * scale;
-
-		if (norm->weight)
-			v *= v_take(norm->weight + at + i, m) + norm->plus;
-		if (norm->bias)
-			v += v_take(norm->bias + at + i, m);
-		sink_give(y, first + i, v, m);
-	}
+	for (size_t i = 0; i < whole; i += VL)
+		norm_step(norm, x + first, weight, bias, center, scale, to, i, VL);
+	if (whole < norm->group)
+		norm_step(norm, x + first, weight, bias, center, scale, to, whole, norm->group - whole);
 }
 
 static void row_norm(const struct norm_row *norm, const float *x, struct sink y)
@@ -215,9 +244,32 @@ static void rotate_halves(const float *c, const float *s, size_t half, const flo
 	}
 }
 
+/* Pairs lie side by side: as 64-bit numbers they are exchanged by shifts, and VL / 2 factors are doubled. */
+typedef uint64_t vpairs __attribute__((vector_size(4 * VL)));
+typedef uint32_t vfactors __attribute__((vector_size(2 * VL)));
+
+INLINE vpairs doubled(const float *p)
+{
+	vfactors v;
+
+	memcpy(&v, p, sizeof v);
+
+	const vpairs low = __builtin_convertvector(v, vpairs);
+
+	return low | low << 32;
+}
+
 static void rotate_pairs(const float *c, const float *s, size_t half, const float *x, float *y)
 {
-	for (size_t i = 0; i < half; i++) {
+	size_t i = 0;
+
+	for (; i + VL / 2 <= half; i += VL / 2) {
+		const vf v = v_load(x + 2 * i);
+		const vpairs other = (vpairs)v << 32 | (vpairs)v >> 32;
+
+		v_store(y + 2 * i, v * (vf)doubled(c + i) + (vf)other * (vf)(doubled(s + i) ^ 0x80000000));
+	}
+	for (; i < half; i++) {
 		const float a = x[2 * i], b = x[2 * i + 1];
 
 		y[2 * i] = a * c[i] - b * s[i];

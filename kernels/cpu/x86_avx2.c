@@ -60,6 +60,11 @@ INLINE vf v_from_f16(const uint16_t *p)
 	return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
+INLINE vh v_to_f16(vf x)
+{
+	return (vh)_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 INLINE float v_sum(vf x)
 {
 	return x86_sum((__m256)x);

@@ -58,6 +58,11 @@ INLINE vf v_from_f16(const uint16_t *p)
 	return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
+INLINE vh v_to_f16(vf x)
+{
+	return (vh)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 INLINE float v_sum(vf x)
 {
 	return x86_sum(_mm256_add_ps(_mm512_castps512_ps256((__m512)x),

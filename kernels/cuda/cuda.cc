@@ -342,6 +342,7 @@ extern "C" const struct ops ops_cuda = {
 	.row_tile = ROW_TILE,
 	.expert_tile = EXPERT_TILE,
 	.expert_chunk = EXPERT_CHUNK,
+	.head_most = ATTEND_WIDTH,
 	.open = cuda_open,
 	.close = cuda_close,
 	.take = cuda_take,

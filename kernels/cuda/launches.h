@@ -46,6 +46,9 @@ void cuda_weight(gpu_stream *s, void *to, enum dtype dtype, size_t stride, size_
 
 /* -------- attend.cc and its neighbours */
 
+/* Columns of a head at most. */
+enum : unsigned { ATTEND_WIDTH = 256 };
+
 void cuda_attend(launch_context *c, const attention *a, const segment *segments, size_t n_segments, rows q, rows out,
                  operand packed);
 void cuda_scores(launch_context *c, const attention *a, const segment *s, rows q, size_t i0, size_t n, bool probs, float *x);

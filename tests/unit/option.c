@@ -12,6 +12,7 @@ static struct {
 	uint64_t count, size;
 	double number;
 	struct option_list list;
+	struct jobs jobs;
 } arg;
 
 static const struct option rows[] = {
@@ -22,6 +23,7 @@ static const struct option rows[] = {
 	{ OPTION_COUNT, 'k', NULL, &arg.count, "K", "a count", HISTORY_YES, 1 },
 	{ OPTION_SIZE, 0, "ram", &arg.size, "SIZE", "a size", HISTORY_NO, 0 },
 	{ OPTION_NUMBER, 0, "alpha", &arg.number, "X", "a number", HISTORY_YES, 0 },
+	{ OPTION_THREADS, 'j', NULL, &arg.jobs, "N[,pin]", "threads", HISTORY_NO, 0 },
 	{ OPTION_LIST, 0, "tap", &arg.list, "TAP", "a list", HISTORY_YES, 0 },
 	OPTION_LAST
 };
@@ -57,6 +59,9 @@ static void test_good(void)
 	ok(parse("-bk12|-|--text=a=b", operands) == 1 && arg.other && arg.count == 12 && !strcmp(arg.text, "a=b"),
 	   "a bundled argument, - as an operand, = in a value");
 	ok(parse("--text||--text|z", operands) == 0 && !strcmp(arg.text, "z"), "the last one counts");
+	ok(parse("-j3", operands) == 0 && arg.jobs.n == 3 && !arg.jobs.pinned && parse("-j|12,pin", operands) == 0 && arg.jobs.n == 12 &&
+	   arg.jobs.pinned && parse("-j|pin|-j|2", operands) == 0 && arg.jobs.n == 2 && !arg.jobs.pinned &&
+	   parse("-jpin", operands) == 0 && arg.jobs.n == 0 && arg.jobs.pinned, "numbers of threads, pinned or not");
 	ok(parse("--text=", operands) == 0 && !strcmp(arg.text, ""), "an empty value");
 	ok(parse("--mean|3", operands) == 1 && !strcmp(arg.optional, ""), "an optional argument left out");
 	ok(parse("--mean=3", operands) == 0 && !strcmp(arg.optional, "3"), "an optional argument given");
@@ -77,7 +82,8 @@ static void test_bad(void)
 		{ "--alpha|nan", "'nan'" }, { "--alpha|1e999", "1e999" }, { "--alpha|0x10", "0x10" }, { "--alpha=", "''" },
 		{ "--alpha|1-2", "1-2" }, { "--ram|64X", "64X" }, { "--ram|16777216T", "T" }, { "--ram|1MM", "1MM" },
 		{ "--ram|M", "'M'" }, { "--all=1", "takes no argument" }, { "--progress|loud", "loud" },
-		{ "--=x", "unknown option --;" },
+		{ "--=x", "unknown option --;" }, { "-j|0", "'0'" }, { "-j|2,", "'2,'" }, { "-j|2,pinned", "pin" },
+		{ "-j|,pin", "',pin'" }, { "-j|-1", "'-1'" }, { "-j||", "''" },
 	};
 	char operands[256];
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

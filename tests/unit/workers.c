@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "check.h"
+#include "clock.h"
+#include "processors.h"
 
 enum { OUTER = 7, MIDDLE = 5, INNER = 11, ROUNDS = 60 };
 
@@ -138,9 +140,97 @@ static void test_environment(void)
 	workers_close(w);
 }
 
+enum { SLOTS = 8 };
+
+struct places {
+	size_t n;
+	int at[SLOTS];          /* the one processor of each slot, -1: several */
+	atomic_size_t slots;    /* that have had a task */
+	bool seen[SLOTS];
+};
+
+static int only(void)
+{
+	struct processors p;
+	if (processors_get(&p) < 0 || CPU_COUNT_S(sizeof p.set, p.set) != 1)
+		return -1;
+	int i = 0;
+	while (!CPU_ISSET_S((size_t)i, sizeof p.set, p.set))
+		i++;
+	return i;
+}
+
+/* Every slot has come by when the last task ends. */
+static void look(void *argument, size_t i, size_t slot)
+{
+	struct places *p = argument;
+	(void)i;
+	if (!p->seen[slot]) {
+		p->seen[slot] = true;
+		p->at[slot] = only();
+		atomic_fetch_add(&p->slots, 1);
+	}
+	for (double start = clock_seconds(); atomic_load(&p->slots) < p->n && clock_seconds() - start < 5;)
+		;
+}
+
+static void test_pinned(void)
+{
+	struct error e;
+	struct processors before, after;
+	size_t all = processors_count(), n = all < SLOTS ? all : SLOTS;
+	struct places p = { .n = n };
+	bool own = true;
+	if (processors_get(&before) < 0) {
+		printf("# the system doesn't say which processors this process may use\n");
+		return;
+	}
+	struct workers *w = workers_open_jobs((struct jobs){ n, true }, &e);
+	if (!w) {
+		ok(false, "pinned threads: %s", e.text);
+		return;
+	}
+	workers_run(w, 2 * n, look, &p);
+	for (size_t i = 0; i < n; i++) {
+		own &= p.at[i] >= 0 && CPU_ISSET_S((size_t)p.at[i], sizeof before.set, before.set);
+		for (size_t k = 0; k < i; k++)
+			own &= p.at[i] != p.at[k];
+	}
+	ok(own && p.slots == n, "%zu pinned threads have a processor each", n);
+	ok(processors_get(&after) == 0 && CPU_EQUAL_S(sizeof before.set, before.set, after.set), "the caller is free between runs");
+	struct workers_job *j = workers_begin(w, n, look, &p);
+	ok(processors_get(&after) == 0 && CPU_EQUAL_S(sizeof before.set, before.set, after.set), "and while others work");
+	workers_end(w, j);
+	workers_close(w);
+	ok(!workers_open_jobs((struct jobs){ all + 1, true }, &e) && strstr(e.text, "this process may use"),
+	   "more pinned threads than processors: %s", e.text);
+}
+
+static void test_pinned_within(void)
+{
+	struct error e;
+	struct processors before, one;
+	struct places p = { .n = 1 };
+	if (processors_get(&before) < 0)
+		return;
+	int last = (int)(8 * sizeof before.set) - 1;
+	while (!CPU_ISSET_S((size_t)last, sizeof before.set, before.set))
+		last--;
+	processors_only(&one, last);
+	bool narrowed = sched_setaffinity(0, sizeof one.set, one.set) == 0;
+	struct workers *w = workers_open_jobs((struct jobs){ 0, true }, &e);
+	if (w)
+		workers_run(w, 1, look, &p);
+	ok(narrowed && w && workers_count(w) == 1 && p.at[0] == last, "pinned threads stay within the process's own processors");
+	workers_close(w);
+	(void)!sched_setaffinity(0, sizeof before.set, before.set);
+}
+
 int main(void)
 {
 	struct error e;
+	test_pinned();
+	test_pinned_within();
 	for (size_t threads = 1; threads <= 8; threads += threads < 3 ? 1 : 5)
 		test_nesting(threads);
 	for (size_t threads = 1; threads <= 4; threads++)
