@@ -34,9 +34,11 @@ static int find_window(const struct room *r, size_t *tile, size_t *window, struc
 		return 0;
 	if (!ops->window_len || !r->logits)
 		return -1;
-	size_t least = ops->window_len(r->device, r->len.column, 0), all = ops->window_len(r->device, r->len.column, r->len.weights);
+	size_t column = r->len.column, least = ops->window_len(r->device, column, 0);
+	size_t usual = ops->window_len(r->device, column, ops->spare(r->device) / WINDOW_SHARE);
+	size_t all = ops->window_len(r->device, column, r->len.weights);
 	size_t most = HEAD_LOGITS_LEN / (r->m->vocab * dtype_size(ops->work));
-	while (*tile + ops->expert_tile <= most && check(r, least, *tile + ops->expert_tile, &full) == 0)
+	while (*tile + ops->expert_tile <= most && check(r, usual, *tile + ops->expert_tile, &full) == 0)
 		*tile += ops->expert_tile;
 	if (check(r, least, *tile, e) < 0)
 		return -1;

@@ -13,6 +13,9 @@ struct layer_len {
 	size_t column;          /* the longest column of a matrix */
 };
 
+/* Of the device's memory, at least this part is a window's where it can be, so that tiles of weights are large. */
+enum { WINDOW_SHARE = 8 };
+
 struct layer_memory {
 	void *vectors, *weights;
 	struct layer_len len;

@@ -120,13 +120,14 @@ static size_t batch_rows(const struct sweep *s, const struct shares *a, const bo
 	return tile * tiles;
 }
 
-/* Rows a batch beside a window that keeps so many bytes of weights, from least to most; 0: not even those fit. */
-static size_t rows_beside(const struct sweep *s, struct shares a, size_t keep, size_t least, size_t most, const bool wanted[SITE_COUNT])
+/* A window that keeps so many bytes of weights, and the most rows a batch that fit beside it.  false: not even `least` do. */
+static bool open_beside(const struct sweep *s, struct shares *a, size_t keep, size_t least, size_t most, const bool wanted[SITE_COUNT])
 {
-	a.window = s->ops->window_len(s->device, a.layer.column, keep);
-	while (most >= least && !fits(s, a, most, wanted))
+	a->window = s->ops->window_len(s->device, a->layer.column, keep);
+	while (most > least && !fits(s, *a, most, wanted))
 		most -= s->ops->expert_tile;
-	return most >= least ? most : 0;
+	a->rows = a->tile = most;
+	return fits(s, *a, most, wanted);
 }
 
 /*
@@ -135,22 +136,18 @@ static size_t rows_beside(const struct sweep *s, struct shares a, size_t keep, s
  * rows as fit, up to where products take longer than the copies; experts share a batch's rows among them, and need more.  Of what
  * is left a quarter is for keys of long samples.
  */
-static void open_shares(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT])
+static void share_window(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT])
 {
-	size_t column = a->layer.column, weights = a->layer.weights, spare = s->ops->spare(s->device);
+	size_t weights = a->layer.weights, spare = s->ops->spare(s->device), all = s->ops->window_len(s->device, a->layer.column, weights);
 	size_t most = 8 * s->ops->row_tile, least = s->ops->expert_tile, whole = s->ops->row_tile;
 	if (s->m->n_experts)
 		most *= s->m->n_experts / s->m->experts_per_token < 4 ? s->m->n_experts / s->m->experts_per_token : 4;
 	if (s->filters)
 		most = least = whole = a->rows;
-	size_t rows = rows_beside(s, *a, weights, whole, most, wanted);
-	if (rows == 0)          /* room for large tiles of weights, too */
-		rows = rows_beside(s, *a, spare / 8, least, most, wanted);
-	if (rows == 0)
-		rows = rows_beside(s, *a, 0, least, most, wanted);
-	a->rows = a->tile = rows ? rows : least;
-	a->window = s->ops->window_len(s->device, column, 0);
-	size_t len = device_len(s, a, wanted), all = s->ops->window_len(s->device, column, weights);
+	if (!open_beside(s, a, weights, whole, most, wanted) &&
+	    !open_beside(s, a, spare / WINDOW_SHARE, least, most, wanted) && !open_beside(s, a, 0, least, most, wanted))
+		return;
+	size_t len = device_len(s, a, wanted);
 	if (spare > len + len / 32)
 		a->window += (spare - len - len / 32) / 4 * 3;
 	a->window = a->window < all ? a->window : all;
@@ -178,7 +175,7 @@ static int share_out(const struct sweep *s, struct shares *a, const bool wanted[
 	if (s->ops->host)
 		return 0;
 	if (!fits(s, *a, a->rows, wanted))
-		open_shares(s, a, wanted);
+		share_window(s, a, wanted);
 	if (check_room(s, a, wanted, e) < 0)
 		return -1;
 	tell_shares(s, a, wanted);
