@@ -14,7 +14,7 @@ struct against {
 	const struct against_reader *reader;
 	struct head_reader head;
 	struct head_tile tile;          /* of the reference */
-	struct divergence *found;       /* (expert_tile) */
+	struct divergence *found;       /* (rows of a tile) */
 };
 
 static bool asks_row(const struct against *a, const struct frame *f, const struct sample *s, uint32_t position)
@@ -90,15 +90,15 @@ static int sample_end(void *context, const struct frame *f, const struct sample 
 }
 
 struct against *against_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
-                             const struct layer *after, struct reference *reference, const struct positions *at,
+                             const struct head_weights *weights, struct reference *reference, const struct positions *at,
                              const struct positions *next_at, size_t k, const struct against_reader *reader, struct error *e)
 {
 	struct against *a = mem_zero(1, sizeof *a);
 	*a = (struct against){ .workers = w, .reference = reference, .at = at, .next_at = next_at, .k = k, .reader = reader };
 	a->head = (struct head_reader){ .context = a, .wants = wants, .reduce = reduce, .take = take, .sample_end = sample_end,
 	                                .sample_begin = sample_begin, .gathered = gathered, .computed = computed };
-	a->found = mem_zero(ops->expert_tile, sizeof *a->found);
-	if (head_tile_open(&a->tile, ops, d, m, after, true, e) == 0)
+	a->found = mem_zero(weights->tile, sizeof *a->found);
+	if (head_tile_open(&a->tile, ops, d, m, weights, true, e) == 0)
 		return a;
 	against_close(a);
 	return NULL;

@@ -25,7 +25,7 @@ struct against;
  * there is no memory.
  */
 struct against *against_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
-                             const struct layer *after, struct reference *reference, const struct positions *at,
+                             const struct head_weights *weights, struct reference *reference, const struct positions *at,
                              const struct positions *next_at, size_t k, const struct against_reader *reader,
                              struct error *e) MUST_CHECK;
 

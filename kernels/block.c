@@ -202,29 +202,30 @@ int block_can(const struct ops *ops, const struct model *m, struct error *e)
 	                 ops->name, ops->head_most, m->head_width <= ops_cpu.head_most ? ops_cpu.name : ops_ref.name);
 }
 
-static size_t tiles_at_once(const struct ops *ops, size_t n_threads, size_t max_rows, bool barriers)
+static size_t tiles_at_once(size_t n_threads, size_t max_rows, size_t tile_rows, bool barriers)
 {
-	size_t all = (max_rows + ops->row_tile - 1) / ops->row_tile;
+	size_t all = (max_rows + tile_rows - 1) / tile_rows;
 	return barriers && all > n_threads ? all : n_threads;
 }
 
 size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
-                 const bool want[SITE_COUNT], bool barriers)
+                 size_t tile_rows, const bool want[SITE_COUNT], bool barriers)
 {
-	return tiles_at_once(ops, n_threads, max_rows, barriers) * block_tile_len(ops, d, m, want) +
+	return tiles_at_once(n_threads, max_rows, tile_rows, barriers) * block_tile_len(ops, d, m, tile_rows, want) +
 	       block_batch_len(ops, d, m, max_rows, want) + experts_len(ops, d, m, n_threads, max_rows);
 }
 
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
-                         const bool want[SITE_COUNT], bool barriers, struct error *e)
+                         size_t tile_rows, const bool want[SITE_COUNT], bool barriers, struct error *e)
 {
 	struct block *b = mem_zero(1, sizeof *b);
-	size_t tiles = tiles_at_once(ops, workers_count(w), max_rows, barriers);
-	*b = (struct block){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows, .barriers = barriers };
+	size_t tiles = tiles_at_once(workers_count(w), max_rows, tile_rows, barriers);
+	*b = (struct block){ .ops = ops, .device = d, .m = m, .workers = w, .max_rows = max_rows,
+	                     .tile_rows = tile_rows, .barriers = barriers };
 	b->watches = mem_zero(workers_count(w), sizeof *b->watches);
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		b->tables[i] = rotary_tables_open(&m->rotary[i], ops, d);
-	if (block_memory_take(&b->memory, ops, d, m, tiles, max_rows, want, e) < 0 ||
+	if (block_memory_take(&b->memory, ops, d, m, tiles, tile_rows, max_rows, want, e) < 0 ||
 	    (m->n_experts && !(b->experts = experts_open(ops, d, m, w, max_rows, e)))) {
 		block_close(b);
 		return NULL;

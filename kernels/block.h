@@ -52,19 +52,20 @@ struct block_times {
 struct block;
 
 /*
- * Buffers for batches of at most max_rows rows.  wanted: the sites that any layer will read, patch or filter; with
+ * Buffers for batches of at most max_rows rows, of which steps take tile_rows at a time: ops->row_tile, or max_rows, so that weights
+ * behind a window are copied once for all of a batch.  wanted: the sites that any layer will read, patch or filter; with
  * barriers (filters), every tile of a batch has buffers of its own.  NULL and e if the memory (block_len) is
  * not to be had.
  */
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
-                         const bool wanted[SITE_COUNT], bool barriers, struct error *e) MUST_CHECK;
+                         size_t tile_rows, const bool wanted[SITE_COUNT], bool barriers, struct error *e) MUST_CHECK;
 
 /* Before anything is opened: whether the back end has kernels for the model.  -1 and e, with the limit and a device without it. */
 int block_can(const struct ops *ops, const struct model *m, struct error *e) MUST_CHECK;
 
 /* Bytes that block_open takes. */
 size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
-                 const bool wanted[SITE_COUNT], bool barriers);
+                 size_t tile_rows, const bool wanted[SITE_COUNT], bool barriers);
 
 /* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  0, or -1 when memory for a long sample's
  * keys is short or a filter failed. */

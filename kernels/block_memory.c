@@ -64,9 +64,9 @@ static bool needed(enum buffer which, const struct ops *ops, struct device *d, c
 }
 
 static void take_tile(struct taker *t, struct tile_memory *tile, const struct ops *ops, struct device *d,
-                      const struct model *m, const bool wanted[SITE_COUNT])
+                      const struct model *m, size_t n, const bool wanted[SITE_COUNT])
 {
-	size_t width[BUFFER_COUNT], n = ops->row_tile;
+	size_t width[BUFFER_COUNT];
 	widths(m, wanted, width);
 	for (enum buffer i = 0; i < BUFFER_COUNT; i++)
 		tile->buffer[i] = take(t, needed(i, ops, d, m, wanted) ? n * width[i] * dtype_size(ops->work) : 0);
@@ -88,11 +88,12 @@ static void take_batch(struct taker *t, struct block_memory *b, const struct ops
 	b->v = take(t, n_rows * kv_width(m) * element);
 }
 
-size_t block_tile_len(const struct ops *ops, struct device *d, const struct model *m, const bool wanted[SITE_COUNT])
+size_t block_tile_len(const struct ops *ops, struct device *d, const struct model *m, size_t tile_rows,
+                      const bool wanted[SITE_COUNT])
 {
 	struct taker t = { 0 };
 	struct tile_memory tile;
-	take_tile(&t, &tile, ops, d, m, wanted);
+	take_tile(&t, &tile, ops, d, m, tile_rows, wanted);
 	return t.len;
 }
 
@@ -106,9 +107,9 @@ size_t block_batch_len(const struct ops *ops, struct device *d, const struct mod
 }
 
 int block_memory_take(struct block_memory *b, const struct ops *ops, struct device *d, const struct model *m,
-                      size_t n_tiles, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e)
+                      size_t n_tiles, size_t tile_rows, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e)
 {
-	size_t len = n_tiles * block_tile_len(ops, d, m, wanted) + block_batch_len(ops, d, m, max_rows, wanted);
+	size_t len = n_tiles * block_tile_len(ops, d, m, tile_rows, wanted) + block_batch_len(ops, d, m, max_rows, wanted);
 	*b = (struct block_memory){ .ops = ops, .device = d, .n_tiles = n_tiles };
 	b->all = ops->take(d, len, "a batch", e);
 	if (!b->all)
@@ -118,7 +119,7 @@ int block_memory_take(struct block_memory *b, const struct ops *ops, struct devi
 	widths(m, wanted, b->width);
 	take_batch(&t, b, ops, d, m, max_rows, wanted);
 	for (size_t i = 0; i < n_tiles; i++)
-		take_tile(&t, &b->tiles[i], ops, d, m, wanted);
+		take_tile(&t, &b->tiles[i], ops, d, m, tile_rows, wanted);
 	return 0;
 }
 

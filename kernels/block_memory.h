@@ -39,12 +39,13 @@ struct block_memory {
 	void *k, *v;                    /* (T, G D) of samples that lie within the batch */
 };
 
-/* Takes everything for batches of max_rows rows, n_tiles of which are in the making at a time.  -1 and e. */
+/* Takes everything for batches of max_rows rows, of which n_tiles of tile_rows are in the making at a time.  -1 and e. */
 int block_memory_take(struct block_memory *b, const struct ops *ops, struct device *d, const struct model *m,
-                      size_t n_tiles, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e) MUST_CHECK;
+                      size_t n_tiles, size_t tile_rows, size_t max_rows, const bool wanted[SITE_COUNT], struct error *e) MUST_CHECK;
 
 /* Bytes of one tile's buffers, and of the batch's for n_rows. */
-size_t block_tile_len(const struct ops *ops, struct device *d, const struct model *m, const bool wanted[SITE_COUNT]);
+size_t block_tile_len(const struct ops *ops, struct device *d, const struct model *m, size_t tile_rows,
+                      const bool wanted[SITE_COUNT]);
 size_t block_batch_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_rows,
                        const bool wanted[SITE_COUNT]);
 

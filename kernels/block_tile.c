@@ -7,13 +7,13 @@
 
 size_t block_n_tiles(const struct block *b, size_t n_rows)
 {
-	return (n_rows + b->ops->row_tile - 1) / b->ops->row_tile;
+	return (n_rows + b->tile_rows - 1) / b->tile_rows;
 }
 
 struct tile block_tile(struct block *b, size_t i, size_t slot)
 {
-	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->ops->row_tile,
-	                  b->ops->row_tile };
+	struct tile t = { b, &b->memory.tiles[b->barriers ? i : slot], &b->watches[slot], i * b->tile_rows,
+	                  b->tile_rows };
 	if (t.first + t.n > b->batch->x.n)
 		t.n = b->batch->x.n - t.first;
 	return t;

@@ -20,7 +20,7 @@ struct block {
 	struct device *device;
 	const struct model *m;
 	struct workers *workers;
-	size_t max_rows;
+	size_t max_rows, tile_rows;
 	bool barriers;
 	struct block_memory memory;
 	struct stopwatch *watches;              /* (threads) */

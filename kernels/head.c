@@ -31,18 +31,18 @@ struct head {
 };
 
 struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
-                       const struct layer *after, bool logits, const struct head_reader *reader, struct error *e)
+                       const struct head_weights *weights, bool logits, const struct head_reader *reader, struct error *e)
 {
 	struct head *h = mem_zero(1, sizeof *h);
 	h->ops = ops;
 	h->m = m;
 	h->workers = w;
 	h->reader = reader;
-	h->tile = ops->expert_tile;
+	h->tile = weights->tile;
 	h->row = mem_zero(h->tile, sizeof *h->row);
 	h->frame_row = mem_zero(h->tile, sizeof *h->frame_row);
 	h->end = &h->first;
-	if (head_tile_open(&h->t, ops, d, m, after, logits, e) == 0)
+	if (head_tile_open(&h->t, ops, d, m, weights, logits, e) == 0)
 		return h;
 	head_close(h);
 	return NULL;

@@ -1,7 +1,7 @@
 /*
  * What stands after the last layer: the final norm and the output head, for those rows that somebody reads.
  *
- * Rows are gathered over samples and frames until they fill a tile of ops->expert_tile; then the whole tile is normed,
+ * Rows are gathered over samples and frames until they fill a tile (head_weights.h); then the whole tile is normed,
  * multiplied and read, and everything goes on in the order in which it came.  At most one tile of logits is in memory.
  * A row's bits depend on that row alone, so they depend neither on its tile-mates nor on when a tile is run.
  */
@@ -9,7 +9,7 @@
 #define HEAD_H
 
 #include "frame.h"
-#include "layer.h"
+#include "head_weights.h"
 #include "ops.h"
 #include "site.h"
 
@@ -25,7 +25,7 @@ struct head_reader {
 	void *context;
 	/* Whether the row at that position has to be computed. */
 	bool (*wants)(void *context, const struct frame *f, const struct sample *s, uint32_t position);
-	/* Row i of the tile, i < expert_tile, with its logits (V) in the working type.  On any thread, in any order, for all wanted
+	/* Row i of the tile, i < head_weights.tile, with its logits (V) in the working type.  On any thread, in any order, for all wanted
 	 * rows of a tile at once, before they are taken.  NULL without logits. */
 	void (*reduce)(void *context, size_t i, const struct head_row *row, const void *logits);
 	/* Row i of the tile again, one after another. */
@@ -58,11 +58,11 @@ struct head_reader {
 struct head;
 
 /*
- * after: holds final_norm and, if logits are read, head; borrowed, as all arguments are.  NULL and e if there is no memory for
+ * weights: have final_norm and, if logits are read, head; borrowed, as all arguments are.  NULL and e if there is no memory for
  * a tile's rows and logits.
  */
 struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
-                       const struct layer *after, bool logits, const struct head_reader *reader, struct error *e)
+                       const struct head_weights *weights, bool logits, const struct head_reader *reader, struct error *e)
 	MUST_CHECK;
 
 /* f: rows (n, H); stays the caller's and isn't needed afterwards.  0, or -1 when a reader failed. */

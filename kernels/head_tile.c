@@ -2,11 +2,12 @@
 
 #include <stdlib.h>
 
+#include "block_memory.h"
 #include "memory.h"
 
 static int rows_len(const struct head_tile *t, size_t width, size_t *len, struct error *e)
 {
-	if (__builtin_mul_overflow(t->ops->expert_tile * dtype_size(t->ops->work), width, len))
+	if (__builtin_mul_overflow(t->tile * dtype_size(t->ops->work), width, len))
 		return error_set(e, "%s: rows of %zu values don't fit in memory", t->m->name, width);
 	return 0;
 }
@@ -34,18 +35,30 @@ static int take_both(struct head_tile *t, struct rows *device, struct rows *host
 }
 
 int head_tile_open(struct head_tile *t, const struct ops *ops, struct device *d, const struct model *m,
-                   const struct layer *after, bool logits, struct error *e)
+                   const struct head_weights *weights, bool logits, struct error *e)
 {
-	*t = (struct head_tile){ .ops = ops, .device = d, .m = m, .after = after };
+	*t = (struct head_tile){ .ops = ops, .device = d, .m = m, .after = &weights->after, .tile = weights->tile };
 	if (take_device(t, &t->x, m->width, "rows of the stream", e) < 0 ||
 	    take_both(t, &t->device_normed, &t->normed, m->width, "normed rows", e) < 0)
 		return -1;
 	if (!logits)
 		return 0;
-	const struct weight *w = &after->head;
+	const struct weight *w = &weights->after.head;
 	t->operand = (struct operand){ .k = w->k, .dtype = w->dtype };
-	t->operand.p = ops->take(d, ops->operand_len(d, ops->expert_tile, w->k, w->dtype), "normed rows", e);
+	t->operand.p = ops->take(d, ops->operand_len(d, t->tile, w->k, w->dtype), "normed rows", e);
 	return t->operand.p ? take_both(t, &t->device_logits, &t->logits, w->n, "logits", e) : -1;
+}
+
+static size_t aligned(size_t len)
+{
+	return (len + 255) / 256 * 256;
+}
+
+size_t head_tile_len(const struct ops *ops, struct device *d, const struct model *m, bool logits, size_t tile)
+{
+	size_t row = dtype_size(ops->work);
+	size_t len = 2 * aligned(tile * m->width * row);
+	return logits ? len + aligned(operand_most(ops, d, tile, m->width)) + aligned(tile * m->vocab * row) : len;
 }
 
 void head_tile_close(struct head_tile *t)

@@ -2,7 +2,7 @@
 #ifndef HEAD_TILE_H
 #define HEAD_TILE_H
 
-#include "layer.h"
+#include "head_weights.h"
 #include "ops.h"
 
 struct head_tile {
@@ -10,16 +10,19 @@ struct head_tile {
 	struct device *device;
 	const struct model *m;
 	const struct layer *after;
-	struct rows x;                  /* (expert_tile, H) on the device; x.n: rows that were loaded */
-	struct rows normed, logits;     /* (expert_tile, H), (expert_tile, V) on the host */
+	size_t tile;                    /* rows that there is room for */
+	struct rows x;                  /* (tile, H) on the device; x.n: rows that were loaded */
+	struct rows normed, logits;     /* (tile, H), (tile, V) on the host */
 	struct rows device_normed, device_logits;       /* the same memory, where the device has none of its own */
 	struct operand operand;
 };
 
-/* after: holds final_norm and, if logits are wanted, head; borrowed, as all arguments are.  0, or -1 and e: no memory; closed
+/* weights: have final_norm and, if logits are wanted, head; borrowed, as all arguments are.  0, or -1 and e: no memory; closed
  * in either case. */
 int head_tile_open(struct head_tile *t, const struct ops *ops, struct device *d, const struct model *m,
-                   const struct layer *after, bool logits, struct error *e) MUST_CHECK;
+                   const struct head_weights *weights, bool logits, struct error *e) MUST_CHECK;
+/* Bytes of the device that it takes with so many rows. */
+size_t head_tile_len(const struct ops *ops, struct device *d, const struct model *m, bool logits, size_t tile);
 void head_tile_close(struct head_tile *t);
 
 static inline void *head_tile_row(const struct head_tile *t, const struct rows *r, size_t i)

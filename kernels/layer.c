@@ -63,16 +63,17 @@ static void shape(struct layer *l, const struct model *m, const struct part *par
 	}
 }
 
-/* Second pass: places.  Only counts where l->arena is NULL. */
-static size_t place(struct layer *l, const struct part *parts, size_t n_parts)
+/* Second pass: places, and the bytes of all. */
+static struct layer_len place(struct layer *l, const struct part *parts, size_t n_parts)
 {
-	size_t at = 0, work = dtype_size(l->ops->work);
+	struct layer_len at = { 0 };
+	size_t work = dtype_size(l->ops->work);
 	for (size_t i = 0; i < n_parts; i++) {
 		const struct part *p = &parts[i];
 		struct norm *norm = norm_of(l, p->role);
 		struct weight *w = norm ? NULL : weight_of(l, p->role, p->expert);
 		void **slot;
-		size_t len;
+		size_t len, column = 0;
 		if (norm) {
 			slot = p->bias ? &norm->bias : &norm->weight;
 			len = norm->n * work;
@@ -82,13 +83,16 @@ static size_t place(struct layer *l, const struct part *parts, size_t n_parts)
 		} else if (w) {
 			slot = &w->data;
 			len = l->ops->weight_len(l->device, w->n, w->k, w->dtype);
+			column = l->ops->weight_len(l->device, 1, w->k, w->dtype);
 		} else {
 			continue;
 		}
 		if (*slot)
 			continue;
-		*slot = (char *)l->arena + at;
-		at += aligned(len);
+		bool matrix = column > 0;
+		*slot = matrix ? (char *)l->memory.weights + at.weights : (char *)l->memory.vectors + at.vectors;
+		*(matrix ? &at.weights : &at.vectors) += aligned(len);
+		at.column = column > at.column ? column : at.column;
 	}
 	return at;
 }
@@ -104,28 +108,59 @@ static void open_lists(struct layer *l, const struct ops *ops, struct device *d,
 	}
 }
 
-size_t layer_arena_len(const struct ops *ops, struct device *d, const struct model *m, const struct part *parts,
-                       size_t n_parts)
+struct layer_len layer_len(const struct ops *ops, struct device *d, const struct model *m, const struct part *parts, size_t n_parts)
 {
 	struct layer l;
 	open_lists(&l, ops, d, m);
-	l.arena = (void *)(uintptr_t)ALIGNMENT; /* never touched: any place but NULL marks a slot as taken */
+	l.memory.vectors = l.memory.weights = (void *)(uintptr_t)ALIGNMENT; /* never touched: any place but NULL marks a slot as taken */
 	shape(&l, m, parts, n_parts);
-	size_t len = place(&l, parts, n_parts);
+	struct layer_len len = place(&l, parts, n_parts);
 	layer_release(&l);
 	return len;
 }
 
-int layer_init(struct layer *l, const struct ops *ops, struct device *d, const struct model *m, size_t index,
-               const struct part *parts, size_t n_parts, void *arena, size_t arena_len, struct error *e)
+static size_t most(size_t a, size_t b)
 {
-	size_t need = layer_arena_len(ops, d, m, parts, n_parts);
-	if (need > arena_len)
-		return error_set(e, "layer %zu: needs %zu bytes, and its arena has %zu", index, need, arena_len);
+	return a > b ? a : b;
+}
+
+struct layer_len layer_len_most(struct layer_len a, struct layer_len b)
+{
+	return (struct layer_len){ most(a.vectors, b.vectors), most(a.weights, b.weights), most(a.column, b.column) };
+}
+
+int layer_memory_take(struct layer_memory *to, const struct ops *ops, struct device *d, struct layer_len len, bool on_host,
+                      const char *what, struct error *e)
+{
+	*to = (struct layer_memory){ .len = len, .on_host = on_host };
+	to->vectors = ops->take(d, len.vectors + (on_host ? 0 : len.weights), what, e);
+	if (to->vectors)
+		to->weights = on_host ? ops->take_staging(d, len.weights, e) : (char *)to->vectors + len.vectors;
+	if (to->weights)
+		return 0;
+	layer_memory_give(to, ops, d);
+	return -1;
+}
+
+void layer_memory_give(struct layer_memory *x, const struct ops *ops, struct device *d)
+{
+	if (x->on_host && x->weights)
+		ops->free_staging(d, x->weights);
+	if (x->vectors)
+		ops->give(d, x->vectors);
+	*x = (struct layer_memory){ 0 };
+}
+
+int layer_init(struct layer *l, const struct ops *ops, struct device *d, const struct model *m, size_t index,
+               const struct part *parts, size_t n_parts, const struct layer_memory *memory, struct error *e)
+{
+	struct layer_len need = layer_len(ops, d, m, parts, n_parts);
+	if (need.vectors > memory->len.vectors || need.weights > memory->len.weights)
+		return error_set(e, "layer %zu: needs %zu bytes, and its memory has %zu", index, need.vectors + need.weights,
+		                 memory->len.vectors + memory->len.weights);
 	open_lists(l, ops, d, m);
 	l->index = index;
-	l->arena = arena;
-	l->arena_len = arena_len;
+	l->memory = *memory;
 	shape(l, m, parts, n_parts);
 	place(l, parts, n_parts);
 	/* A stacked bias that only some parts have (q, k, v with, another without) is zero for the others. */

@@ -9,8 +9,8 @@
 
 struct loader {
 	const struct sweep *s;
-	size_t n_arenas, arena_len;
-	void **arenas;
+	size_t n_arenas;
+	struct layer_memory *arenas;
 	struct layer *layers;           /* (n_arenas): layer i is in i mod n_arenas */
 	pthread_t thread;
 	bool started;
@@ -39,7 +39,7 @@ static int load(struct loader *l, size_t layer, struct error *e)
 	const struct part *parts;
 	size_t n = s->parts(s->context, layer, &parts), at = layer % l->n_arenas;
 	layer_release(&l->layers[at]);
-	if (layer_init(&l->layers[at], s->ops, s->device, s->m, layer, parts, n, l->arenas[at], l->arena_len, e) < 0)
+	if (layer_init(&l->layers[at], s->ops, s->device, s->m, layer, parts, n, &l->arenas[at], e) < 0)
 		return -1;
 	if (s->load(s->context, &l->layers[at], e) < 0)
 		return -1;
@@ -94,11 +94,10 @@ static void spread(const struct sweep *s, void *arena, size_t len)
 		workers_run(s->workers, len / LARGE_PAGE, touch, arena);
 }
 
-struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error *e)
+struct loader *loader_open(const struct sweep *s, struct layer_len len, bool on_host, struct error *e)
 {
 	struct loader *l = mem_zero(1, sizeof *l);
 	l->s = s;
-	l->arena_len = arena_len;
 	l->n_arenas = loader_n_arenas(s);
 	l->loaded = l->released = s->from;
 	l->arenas = mem_zero(l->n_arenas, sizeof *l->arenas);
@@ -106,12 +105,11 @@ struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->changed, NULL);
 	for (size_t i = 0; i < l->n_arenas; i++) {
-		l->arenas[i] = s->ops->take(s->device, arena_len, "a layer's weights", e);
-		if (!l->arenas[i]) {
+		if (layer_memory_take(&l->arenas[i], s->ops, s->device, len, on_host, "a layer's weights", e) < 0) {
 			loader_close(l);
 			return NULL;
 		}
-		spread(s, l->arenas[i], arena_len);
+		spread(s, l->arenas[i].weights, len.weights);
 	}
 	if (pthread_create(&l->thread, NULL, loading, l) != 0) {
 		error_set(e, "can't start a thread to load weights");
@@ -163,7 +161,7 @@ void loader_close(struct loader *l)
 	const struct sweep *s = l->s;
 	for (size_t i = 0; i < l->n_arenas; i++) {
 		layer_release(&l->layers[i]);
-		s->ops->give(s->device, l->arenas[i]);
+		layer_memory_give(&l->arenas[i], s->ops, s->device);
 	}
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);

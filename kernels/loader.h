@@ -1,5 +1,5 @@
 /*
- * The loading thread: fills the arenas of coming layers while those before them compute.
+ * The loading thread: fills the memory of coming layers while those before them compute.
  */
 #ifndef LOADER_H
 #define LOADER_H
@@ -12,8 +12,8 @@ struct loader;
 /* How many layers' weights are in memory at a time: those that run and those that come. */
 size_t loader_n_arenas(const struct sweep *s);
 
-/* Takes these arenas and starts to load from s->from on.  NULL and e. */
-struct loader *loader_open(const struct sweep *s, size_t arena_len, struct error *e) MUST_CHECK;
+/* Takes memory for these, `len` each, and starts to load from s->from on.  on_host: weights lie behind a window.  NULL and e. */
+struct loader *loader_open(const struct sweep *s, struct layer_len len, bool on_host, struct error *e) MUST_CHECK;
 
 /* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the
  * error of the layer that couldn't be. */

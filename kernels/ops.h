@@ -130,9 +130,19 @@ struct ops {
 	size_t (*spare)(const struct device *d);
 	/* Bytes that a batch's buffers may take (block_len). */
 	size_t (*batch_room)(const struct device *d);
-	/* Host memory that weight_put and vector_put read from fastest; released with free_staging. */
+	/* Host memory that weight_put and vector_put read from fastest, and that weights may lie in (open_window); released with
+	 * free_staging. */
 	void *(*take_staging)(struct device *d, size_t len, struct error *e);
 	void (*free_staging)(struct device *d, void *p);
+	/*
+	 * For weights that don't fit into the device's memory; both NULL where that is the host's.  Behind a window, a weight's `data`
+	 * (not its bias) may lie in memory of take_staging: products copy it to the device as they come to it, tile by tile, and what
+	 * the window has room for stays there for further products while one such memory's weights are used.  A window of
+	 * len bytes is opened once, and stays; column_len: the most bytes of a weight's column (weight_len).  -1 and e without.
+	 * window_len: bytes of one that keeps `keep` bytes of weights; 0: the smallest.
+	 */
+	size_t (*window_len)(const struct device *d, size_t column_len, size_t keep);
+	int (*open_window)(struct device *d, size_t len, size_t column_len, struct error *e);
 
 	void (*upload)(struct device *d, void *to, const void *from, size_t len);
 	void (*download)(struct device *d, void *to, const void *from, size_t len);

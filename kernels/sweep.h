@@ -51,9 +51,6 @@ struct sweep {
 	void (*tell)(void *context, size_t from, uint64_t rows);
 };
 
-/* Bytes of one layer's arena: the largest of the layers. */
-size_t sweep_arena_len(const struct sweep *s);
-
 /* 0 or -1.  total receives the sums. */
 int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e) MUST_CHECK;
 

@@ -52,13 +52,12 @@ struct run {
 	struct backend backend;
 	struct lens in;
 	struct frame *first;            /* read ahead, so that no weights are read for a stream that is refused */
-	struct layer after;             /* the final norm and the head */
-	void *arena;
+	struct head_weights weights;
 	struct head *head;
 	struct head_reader reader;
 	bool logits;                    /* are computed */
 	struct questions questions;
-	struct answer *answer;          /* (expert_tile) */
+	struct answer *answer;          /* (rows of a tile) */
 	struct report *report;          /* NULL: none */
 	struct reference *reference;    /* --against; NULL: none */
 	struct against_reader against_reader; /* its context: the report */
@@ -80,7 +79,7 @@ static void reduce(void *context, size_t i, const struct head_row *row, const vo
 	struct run *r = context;
 	const struct questions *q = &r->questions;
 	struct answer *to = &r->answer[i];
-	const struct logits l = { logits, r->after.head.n, r->backend.ops->work };
+	const struct logits l = { logits, r->m->vocab, r->backend.ops->work };
 	const bool asked = questions_row(q, row->frame, row->sample, row->position);
 	const bool next = questions_next(q, row->sample, row->position);
 	double sum = asked || next ? logits_sum(&l) : 0;
@@ -199,11 +198,10 @@ static int load_weights(struct run *r, struct error *e)
 	struct part *parts;
 	if (r->logits && !checkpoint_part(r->checkpoint, ROLE_HEAD, false))
 		return error_set(e, "%s: has no output head, so there are no logits; final_norm can be read with --tap", r->m->name);
-	size_t n = outer_parts(r->checkpoint, wanted, &parts), len = layer_arena_len(r->backend.ops, r->backend.device, r->m, parts, n);
-	r->arena = r->backend.ops->take(r->backend.device, len, "the output head", e);
-	int status = r->arena ? layer_init(&r->after, r->backend.ops, r->backend.device, r->m, r->m->n_layers, parts, n, r->arena, len, e) : -1;
+	size_t n = outer_parts(r->checkpoint, wanted, &parts);
+	int status = head_weights_open(&r->weights, r->backend.ops, r->backend.device, r->m, parts, n, r->logits, arg.against ? 2 : 1, e);
 	free(parts);
-	if (status < 0 || outer_read(r->checkpoint, r->backend.workers, wanted, layer_put, &r->after, e) < 0)
+	if (status < 0 || outer_read(r->checkpoint, r->backend.workers, wanted, layer_put, &r->weights.after, e) < 0)
 		return -1;
 	r->backend.ops->put_wait(r->backend.device);
 	return 0;
@@ -212,15 +210,15 @@ static int load_weights(struct run *r, struct error *e)
 static int open_head(struct run *r, struct error *e)
 {
 	r->reader = (struct head_reader){ .context = r, .wants = wants, .reduce = reduce, .take = take, .pass = r->hooks.n_at ? pass : NULL, .sample_end = sample_end, .change = head_hooks_change_any(&r->hooks) ? change : NULL };
-	r->answer = answers_new(r->backend.ops->expert_tile, &r->questions);
+	r->answer = answers_new(r->weights.tile, &r->questions);
 	const struct backend *b = &r->backend;
 	if (arg.against) {
-		r->against = against_open(b->ops, b->device, r->m, b->workers, &r->after, r->reference, &r->questions.row_at, &r->questions.nll_at, arg.top, &r->against_reader, e);
+		r->against = against_open(b->ops, b->device, r->m, b->workers, &r->weights, r->reference, &r->questions.row_at, &r->questions.nll_at, arg.top, &r->against_reader, e);
 		if (!r->against)
 			return -1;
 		r->reader = *against_head(r->against);
 	}
-	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->after, r->logits, &r->reader, e);
+	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->weights, r->logits, &r->reader, e);
 	return r->head ? 0 : -1;
 }
 
@@ -265,9 +263,7 @@ static int finish(struct run *r, int status, struct error *e)
 	against_close(r->against);
 	reference_close(r->reference);
 	frame_free(r->first);
-	layer_release(&r->after);
-	if (r->arena)
-		r->backend.ops->give(r->backend.device, r->arena);
+	head_weights_close(&r->weights);
 	backend_close(&r->backend);
 	lens_close(&r->in);
 	questions_close(&r->questions);

@@ -6,18 +6,40 @@
 
 #include <algorithm>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum : size_t {
 	ROW_TILE = 2048,
 	EXPERT_TILE = 128,
 	EXPERT_CHUNK = 4096,
-	/* Of the device's, for anything at all: whole MiB, with staging, which is less than an eighth of all. */
-	MEMORY_LEAST = (((PRODUCT_WORKSPACE + LAUNCH_SCRATCH + LAUNCH_TABLE) / 7 * 8 >> 20) + 1) << 20,
 	SLOT_LEAST = 256 << 10,
-	SLOT_MOST = 32 << 20
+	SLOT_MOST = 32 << 20,
+	PAGE = 4096
 };
 
 /* -------- opening */
+
+/* Slots grow with the device, so that a small one is left room to work in. */
+static size_t staging_slot(size_t memory)
+{
+	const size_t slot = memory / 128 / PAGE * PAGE;
+	return slot < SLOT_LEAST ? static_cast<size_t>(SLOT_LEAST) : slot > SLOT_MOST ? static_cast<size_t>(SLOT_MOST) : slot;
+}
+
+/* Bytes of so much memory that the device's own buffers take. */
+static size_t own_len(size_t memory)
+{
+	return 3 * RING_SLOTS * staging_slot(memory) + PRODUCT_WORKSPACE + LAUNCH_TABLE + LAUNCH_SCRATCH;
+}
+
+/* Whole MiB of memory that leave len bytes beside them. */
+static size_t memory_for(size_t len)
+{
+	size_t mib = (len + own_len(0)) >> 20;
+	while ((mib << 20) < len + own_len(mib << 20))
+		mib += ((len + own_len(mib << 20) - (mib << 20)) >> 20) + 1;
+	return mib;
+}
 
 static int take_memory(device *d, size_t wanted, error *e)
 {
@@ -26,9 +48,9 @@ static int take_memory(device *d, size_t wanted, error *e)
 	if (len > info->free)
 		return error_set(e, "CUDA: %s has %zu MiB of memory free, and %zu are asked for: give less, or end what else runs on it",
 		                 info->name, info->free >> 20, len >> 20);
-	if (len < MEMORY_LEAST)
+	if (len >> 20 < memory_for(0))
 		return error_set(e, "CUDA: %s: %zu MiB of memory are too little: --vram %zuM is the least", info->name, len >> 20,
-		                 static_cast<size_t>(MEMORY_LEAST) >> 20);
+		                 memory_for(0));
 	d->base = gpu_take(d->g, len);
 	if (!d->base)
 		return error_set(e, "CUDA: %s: %zu MiB of memory aren't to be had; give less", info->name, len >> 20);
@@ -47,11 +69,9 @@ static int open_streams(device *d, error *e)
 	return 0;
 }
 
-/* Slots grow with the device, so that a small one is left room to work in. */
 static int open_staging(device *d, error *e)
 {
-	size_t slot = arena_len(d->memory) / 128 / 4096 * 4096;
-	slot = slot < SLOT_LEAST ? static_cast<size_t>(SLOT_LEAST) : slot > SLOT_MOST ? static_cast<size_t>(SLOT_MOST) : slot;
+	const size_t slot = staging_slot(arena_len(d->memory));
 	if (inlet_open(&d->rows_in, d->g, d->memory, d->compute, slot, e) < 0 ||
 	    inlet_open(&d->weights_in, d->g, d->memory, d->weights, slot, e) < 0 ||
 	    outlet_open(&d->rows_out, d->g, d->memory, d->compute, d->out, slot, e) < 0)
@@ -70,6 +90,7 @@ static void cuda_close(device *d)
 	if (!d)
 		return;
 	products_close(d->product);
+	window_close(&d->window, d->memory);
 	outlet_close(&d->rows_out);
 	inlet_close(&d->weights_in);
 	inlet_close(&d->rows_in);
@@ -145,10 +166,9 @@ static int cuda_check_room(const device *d, size_t len, const char *what, error 
 	const size_t left = arena_left(d->memory);
 	if (len <= left)
 		return 0;
-	/* Staging grows with the whole, by less than an eighth. */
-	const size_t enough = arena_len(d->memory) + (len - left) / 7 * 8;
+	const size_t others = arena_len(d->memory) - left - own_len(arena_len(d->memory));
 	return error_set(e, "CUDA: %s: %s need %zu MiB of the device's memory, of which %zu are left: --vram %zuM would do",
-	                 gpu_info_of(d->g)->name, what, (len >> 20) + 1, left >> 20, (enough >> 20) + 1);
+	                 gpu_info_of(d->g)->name, what, (len >> 20) + 1, left >> 20, memory_for(len + others));
 }
 
 /* A quarter: the weights of two layers and long samples' keys are to fit beside a batch. */
@@ -159,20 +179,38 @@ static size_t cuda_batch_room(const device *d)
 
 static void *cuda_take_staging(device *d, size_t len, error *e)
 {
-	char *p = static_cast<char *>(gpu_pin(d->g, len));
-	if (p)
-		d->staging.push_back({ p, len });
-	else
-		error_set(e, "CUDA: %zu MiB of pinned memory to read weights into aren't to be had", len >> 20);
+	void *p = gpu_pin(d->g, len);
+	const bool pinned = p != nullptr;
+	if (!pinned && posix_memalign(&p, PAGE, len) != 0) {
+		error_set(e, "%zu MiB of memory for weights aren't to be had", len >> 20);
+		return nullptr;
+	}
+	d->staging.push_back({ static_cast<char *>(p), len, pinned, 0 });
 	return p;
 }
 
 static void cuda_free_staging(device *d, void *p)
 {
-	for (size_t i = 0; i < d->staging.size(); i++)
-		if (d->staging[i].p == p)
-			d->staging.erase(d->staging.begin() + static_cast<ptrdiff_t>(i));
-	gpu_unpin(d->g, p);
+	const host_memory *m = host_memory_of(d, p);
+	if (!m)
+		return;
+	if (m->pinned) {
+		gpu_unpin(d->g, p);
+	} else {
+		gpu_sync(d->compute);
+		free(p);
+	}
+	d->staging.erase(d->staging.begin() + (m - d->staging.data()));
+}
+
+static size_t cuda_window_len(const device *, size_t column_len, size_t keep)
+{
+	return window_len(column_len, keep);
+}
+
+static int cuda_open_window(device *d, size_t len, size_t column_len, error *e)
+{
+	return window_open(&d->window, d->g, d->memory, d->compute, len, column_len, e);
 }
 
 /* -------- copies */
@@ -352,6 +390,8 @@ extern "C" const struct ops ops_cuda = {
 	.batch_room = cuda_batch_room,
 	.take_staging = cuda_take_staging,
 	.free_staging = cuda_free_staging,
+	.window_len = cuda_window_len,
+	.open_window = cuda_open_window,
 	.upload = cuda_upload,
 	.download = cuda_download,
 	.clear = cuda_clear,

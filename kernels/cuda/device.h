@@ -10,15 +10,18 @@
 #include "launches.h"
 #include "product.h"
 #include "staging.h"
+#include "window.h"
 
 extern "C" {
 #include "cuda_module.h"
 }
 
-/* Pinned memory that weights are read into. */
-struct pinned {
+/* The host's memory that weights are read into, or lie in. */
+struct host_memory {
 	char *p;
 	size_t len;
+	bool pinned;            /* else the host has none of that left, and copies from it are slower */
+	uint64_t puts;          /* of weights into it */
 };
 
 struct launch_tables {
@@ -40,9 +43,19 @@ struct device {
 	launch_context launch;
 	void *workspace;
 	products *product;
-	std::vector<pinned> staging;
+	std::vector<host_memory> staging;
+	struct window window;
 	char name[512];
 };
+
+/* The memory of `staging` that p lies in; NULL: none. */
+static inline host_memory *host_memory_of(device *d, const void *p)
+{
+	for (host_memory &s : d->staging)
+		if (p >= s.p && p < s.p + s.len)
+			return &s;
+	return nullptr;
+}
 
 /* Types that kernels read and write; others cross as f32 and are converted by the host. */
 static inline enum dtype crossing(enum dtype dtype)

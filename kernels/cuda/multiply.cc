@@ -5,7 +5,27 @@
 
 static product_job job_of(const operand *a, const weight *w, float *to)
 {
-	return { a->n, w->n, operand_stride(w->k), w->dtype, a->p, w->data, static_cast<const float *>(w->bias), to, false };
+	return { a->n, w->n, operand_stride(w->k), w->n, w->dtype, a->p, w->data, static_cast<const float *>(w->bias), to, false };
+}
+
+/* By tiles of columns where the matrix lies in the host's memory (window.h). */
+static void run(device *d, const product_job *whole)
+{
+	const host_memory *host = host_memory_of(d, whole->w);
+	if (!host)
+		return products_run(d->product, d->compute, whole);
+	const size_t column_len = whole->k * dtype_size(whole->dtype), most = window_columns(&d->window, column_len);
+	if (most == 0)
+		return gpu_fail(d->g, "a matrix in the host's memory is wider than the window that it was to pass through");
+	for (size_t c = 0; whole->m && c < whole->n; c += most) {
+		product_job part = *whole;
+		part.n = std::min(whole->n - c, most);
+		part.w = window_tile(&d->window, host->p, host->puts, static_cast<const char *>(whole->w) + c * column_len, part.n * column_len);
+		part.bias = whole->bias ? whole->bias + c : nullptr;
+		part.d = whole->d + c;
+		products_run(d->product, d->compute, &part);
+		window_done(&d->window);
+	}
 }
 
 static bool fits_product(rows out)
@@ -26,7 +46,7 @@ static void product_spread(device *d, const product_job *job, rows out)
 		part.m = n;
 		part.a = static_cast<const char *>(job->a) + r * job->k * dtype_size(job->dtype);
 		part.d = scratch;
-		products_run(d->product, d->compute, &part);
+		run(d, &part);
 		cuda_copy(&d->launch, { static_cast<float *>(out.p) + r * out.stride, n, out.width, out.stride },
 		          { scratch, n, out.width, out.width });
 	}
@@ -36,7 +56,7 @@ void cuda_product(device *d, const operand *a, const weight *w, rows out, size_t
 {
 	const product_job job = job_of(a, w, static_cast<float *>(out.p));
 	if (fits_product(out))
-		products_run(d->product, d->compute, &job);
+		run(d, &job);
 	else
 		product_spread(d, &job, out);
 }
@@ -46,7 +66,7 @@ void cuda_product_add(device *d, const operand *a, const weight *w, rows scratch
 	product_job job = job_of(a, w, static_cast<float *>(into.p));
 	if (product_adds(&job) && fits_product(into)) {
 		job.add = true;
-		products_run(d->product, d->compute, &job);
+		run(d, &job);
 		return;
 	}
 	cuda_product(d, a, w, scratch, tile);

@@ -2,8 +2,8 @@
  * Matrix products by a library: cublasLt on a card (card/product_cublaslt.cc), plain loops on the host
  * (host/product_plain.cc).
  *
- * How one is computed, and so its bits, is settled by n, k, the types and whether there is a bias; m and the places in memory
- * have no say.
+ * How one is computed, and so its bits, is settled by the matrix's columns, k, the types and whether there is a bias; m, the
+ * places in memory, and which of the columns are asked for at a time have no say.
  */
 #ifndef PRODUCT_H
 #define PRODUCT_H
@@ -14,22 +14,24 @@ struct products;
 
 enum : size_t { PRODUCT_WORKSPACE = 32 << 20 };
 
-/* d (m, n) = a (m, k) w (n, k)^T [+ bias (n)], or += without a bias.  Sums in f32; f32 products add parts of at most PRODUCT_PART of k. */
+/* d (m, n) = a (m, k) w (n, k)^T [+ bias (n)], or += without a bias: n columns of a matrix of `columns`, the first of them a
+ * multiple of PRODUCT_COLUMNS.  Sums in f32; f32 products add parts of at most PRODUCT_PART of k. */
 struct product_job {
 	size_t m, n, k;         /* k: elements between rows of a and w too, a multiple of 16 */
+	size_t columns;         /* of the whole matrix: elements between rows of d too */
 	enum dtype dtype;       /* of a and w: f32, bf16, f16 */
 	const void *a, *w;      /* aligned to 32 and to 256 bytes */
 	const float *bias;      /* or NULL */
-	float *d;               /* rows end to end, product_aligned */
+	float *d;               /* product_alignment(columns) */
 	bool add;               /* only where product_adds */
 };
 
-enum : size_t { PRODUCT_PART = 512 };
+enum : size_t { PRODUCT_PART = 512, PRODUCT_COLUMNS = 64 };
 
-/* d's alignment may be asked of n alone: that of any row of a matrix that begins at 256 bytes. */
-static inline size_t product_alignment(size_t n)
+/* d's alignment may be asked of its columns alone: that of any row of a matrix that begins at 256 bytes. */
+static inline size_t product_alignment(size_t columns)
 {
-	const size_t len = n * sizeof(float), lowest = len & (~len + 1);
+	const size_t len = columns * sizeof(float), lowest = len & (~len + 1);
 	return lowest < 256 ? lowest : 256;
 }
 

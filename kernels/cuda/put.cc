@@ -8,12 +8,10 @@ extern "C" {
 #include "view.h"
 }
 
-static bool is_pinned(const device *d, const char *p)
+static bool is_pinned(device *d, const char *p)
 {
-	for (const pinned &s : d->staging)
-		if (p >= s.p && p < s.p + s.len)
-			return true;
-	return false;
+	const host_memory *m = host_memory_of(d, p);
+	return m && m->pinned;
 }
 
 /* The caller may use what it gave again: only memory that is pinned is read after the call that gave it. */
@@ -112,12 +110,32 @@ static void put_parts(device *d, weight *w, size_t column, const tensor_view *v)
 		}
 }
 
+/* A weight that lies in the host's memory, as the device would have it. */
+static void put_on_host(const weight *w, size_t column, const tensor_view *v)
+{
+	const size_t size = dtype_size(w->dtype), column_len = operand_stride(w->k) * size, len = w->k * size;
+	char *to = static_cast<char *>(w->data) + column * column_len;
+	if (column_len == len) {
+		view_read(to, w->dtype, v, 0, v->n, 0, v->k);
+		return;
+	}
+	for (size_t c = 0; c < v->n; c++, to += column_len) {
+		view_read(to, w->dtype, v, c, 1, 0, v->k);
+		memset(to + len, 0, column_len - len);
+	}
+}
+
 void cuda_weight_put(device *d, weight *w, size_t column, const tensor_view *view)
 {
 	tensor_view v = *view;
 	const size_t stride = operand_stride(w->k), size = dtype_size(w->dtype);
 	if (v.n == 0 || v.k == 0)
 		return;
+	if (host_memory *host = host_memory_of(d, w->data)) {
+		host->puts++;
+		put_on_host(w, column, view);
+		return;
+	}
 	if (v.group == 1) {
 		v.group = v.n;
 		v.n_stride = v.group_stride;

@@ -120,7 +120,7 @@ void run_products(bench *b)
 	plain_fill(*b, weights, 2 * i * w, DTYPE_BF16);
 	double flops = 0, time = 0;
 	for (const auto &shape : shapes) {
-		const product_job job = { b->z.rows, shape.n, shape.k, DTYPE_BF16, a, weights, nullptr, reinterpret_cast<float *>(out), false };
+		const product_job job = { b->z.rows, shape.n, shape.k, shape.n, DTYPE_BF16, a, weights, nullptr, reinterpret_cast<float *>(out), false };
 		flops += 2.0 * static_cast<double>(b->z.rows * shape.n * shape.k);
 		time += seconds(*b, [&] { products_run(p, b->s, &job); }, [&] { gpu_sync(b->s); });
 	}

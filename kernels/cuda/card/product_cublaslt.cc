@@ -22,7 +22,7 @@ struct library {
 /* One kind of product, and how it is computed.  In the library's columns-first order a (m, k) is (k, m), and d^T = w a^T is
  * what it multiplies. */
 struct plan {
-	size_t n, k, stride;    /* stride: between rows of a and w */
+	size_t n, k, stride;    /* n: of the whole matrix; stride: between rows of a and w */
 	enum dtype dtype;
 	bool bias;
 	cublasLtMatmulDesc_t desc;
@@ -193,10 +193,10 @@ static bool plan_make(products *p, plan *q)
 static plan *plan_for(products *p, const product_job *job, size_t k, bool bias)
 {
 	for (plan &q : p->plans)
-		if (q.n == job->n && q.k == k && q.stride == job->k && q.dtype == job->dtype && q.bias == bias)
+		if (q.n == job->columns && q.k == k && q.stride == job->k && q.dtype == job->dtype && q.bias == bias)
 			return &q;
 	plan q = {};
-	q.n = job->n;
+	q.n = job->columns;
 	q.k = k;
 	q.stride = job->k;
 	q.dtype = job->dtype;
@@ -211,17 +211,27 @@ static plan *plan_for(products *p, const product_job *job, size_t k, bool bias)
 
 /* -------- running */
 
+template <class T> static bool resize(products *p, cublasLtMatrixLayout_t of, cublasLtMatrixLayoutAttribute_t which, T value)
+{
+	return good(p, p->lib.cublasLtMatrixLayoutSetAttribute(of, which, &value, sizeof value));
+}
+
+/* The plan's layouts for the job's rows and columns.  The algorithm stays that of the whole matrix. */
+static bool fit(products *p, const plan *q, const product_job *job)
+{
+	const uint64_t m = job->m, n = job->n;
+	return resize(p, q->a, CUBLASLT_MATRIX_LAYOUT_COLS, m) && resize(p, q->d, CUBLASLT_MATRIX_LAYOUT_COLS, m) &&
+	       resize(p, q->w, CUBLASLT_MATRIX_LAYOUT_COLS, n) && resize(p, q->d, CUBLASLT_MATRIX_LAYOUT_ROWS, n);
+}
+
 /* Inputs first..first+k-1 of the job. */
 static bool run_part(products *p, gpu_stream *s, const product_job *job, size_t first, size_t k)
 {
 	const bool bias = job->bias && first + k == job->k;
 	const float one = 1, beta = first || job->add ? 1 : 0;
 	const size_t skip = first * dtype_size(job->dtype);
-	const uint64_t m = job->m;
 	plan *q = plan_for(p, job, k, bias);
-	return q && (!bias || set_desc(p, q, CUBLASLT_MATMUL_DESC_BIAS_POINTER, job->bias)) &&
-	       good(p, p->lib.cublasLtMatrixLayoutSetAttribute(q->a, CUBLASLT_MATRIX_LAYOUT_COLS, &m, sizeof m)) &&
-	       good(p, p->lib.cublasLtMatrixLayoutSetAttribute(q->d, CUBLASLT_MATRIX_LAYOUT_COLS, &m, sizeof m)) &&
+	return q && (!bias || set_desc(p, q, CUBLASLT_MATMUL_DESC_BIAS_POINTER, job->bias)) && fit(p, q, job) &&
 	       good(p, p->lib.cublasLtMatmul(p->lt, q->desc, &one, static_cast<const char *>(job->w) + skip, q->w,
 	                                     static_cast<const char *>(job->a) + skip, q->a, &beta, job->d, q->d, job->d, q->d, &q->algo,
 	                                     p->workspace, PRODUCT_WORKSPACE, static_cast<cudaStream_t>(gpu_stream_handle(s))));

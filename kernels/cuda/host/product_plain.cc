@@ -68,7 +68,7 @@ void multiply(product_job p)
 	std::vector<float> w, a;
 	widen(w, p.w, p.dtype, first * p.k, n * p.k);
 	for (size_t r = 0; r < p.m; r++) {
-		float *d = p.d + r * p.n + first;
+		float *d = p.d + r * p.columns + first;
 		widen(a, p.a, p.dtype, r * p.k, p.k);
 		for (size_t c = 0; c < n; c++) {
 			const float sum = dot_in_parts(a.data(), w.data() + c * p.k, p.k) + (p.bias ? p.bias[first + c] : 0);
