@@ -59,7 +59,8 @@ static int filter_site(struct block *b, enum site site, struct error *e)
 		return -1;
 	copy_batch(b, site, b->dense, OUT);
 	b->ops->wait(b->device);
-	if (b->sites->filter(b->sites->context, site, (struct rows){ b->dense, n, width, width }, e) < 0)
+	struct rows rows = { b->dense, n, width, width };
+	if (b->ops->failed(b->device, e) || b->sites->filter(b->sites->context, site, rows, e) < 0)
 		return -1;
 	copy_batch(b, site, b->dense, IN);
 	if (b->sites->read[site])

@@ -316,6 +316,8 @@ static int batch_experts(struct block *b, struct error *e)
 	}
 	double start = clock_seconds();
 	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
+	if (b->ops->failed(b->device, e))
+		return -1;
 	all_threads(b, TIMER_PRODUCT, start);
 	return change_experts(b, given, e);
 }

@@ -17,7 +17,8 @@
  *
  * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a slot.  The `put`
  * calls may come from one more thread beside them: what they put is there after its put_wait.  No call fails: memory was
- * taken at open and by whoever plans the buffers.  A device that breaks under way says so at `failed`.
+ * taken at open and by whoever plans the buffers.  A device that breaks under way says so at `failed`, from the first wait
+ * after that on: what arrived since the last such question is of no use.
  */
 #ifndef OPS_H
 #define OPS_H
