@@ -66,6 +66,10 @@ says "auto tells why it is not cuda" 0 "^layer-run: cpu .*\(not cuda: no CUDA dr
 	env ONELAYER_FAKE_GPU=no-driver layer-run -v -m "$model" -o auto.tms in.tms
 ok "auto without a driver gives cpu's bytes" cmp auto.tms cpu.tms
 
+says "auto where no kernel runs is cpu, and tells" 0 "^layer-run: cpu .*\(not cuda: CUDA: a first kernel doesn't run: .*broke" \
+	env ONELAYER_FAKE_GPU=breaks=1 layer-run -v -m "$model" -o auto.tms in.tms
+ok "and gives cpu's bytes" cmp auto.tms cpu.tms
+
 # breaks N COMMAND...: on a device that breaks at its N-th launch the command says so and leaves no broken.out, or it ends before
 # that, and broken.out is whole.out.
 breaks()

@@ -83,10 +83,21 @@ static void cuda_close(device *d)
 	delete d;
 }
 
+/* The first kernel.  A module without code for this device, or of a toolkit that is too new for its driver, shows now, when
+ * `auto` can still take another back end. */
+static int try_kernel(device *d, error *e)
+{
+	const rows one = { d->launch.scratch, 1, 1, 1 };
+	gpu_fill(d->compute, one.p, sizeof(float));
+	cuda_round(&d->launch, one, DTYPE_BF16);
+	gpu_sync(d->compute);
+	return gpu_failed(d->g, e) ? error_in(e, "CUDA: a first kernel doesn't run") : 0;
+}
+
 static int open_all(device *d, const device_choice *choice, error *e)
 {
 	d->g = gpu_open(choice->index, e);
-	if (!d->g || take_memory(d, choice->memory, e) < 0 || open_streams(d, e) < 0 || open_staging(d, e) < 0)
+	if (!d->g || take_memory(d, choice->memory, e) < 0 || open_streams(d, e) < 0 || open_staging(d, e) < 0 || try_kernel(d, e) < 0)
 		return -1;
 	d->product = products_open(d->g, d->workspace, e);
 	if (!d->product)
