@@ -123,6 +123,7 @@ static int place_segments(struct block *b, struct carry *carry, struct error *e)
 		} else if (carry_find(carry, s, row_len, e) < 0) {
 			return -1;
 		}
+		b->segment_table[i] = (struct rotary_table){ 0 };
 		if (rotary >= 0 &&
 		    rotary_tables_get(b->tables[rotary], s->len, s->first + s->n, &b->segment_table[i], e) < 0)
 			return -1;

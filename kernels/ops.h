@@ -77,6 +77,12 @@ struct attention {
 	double scale, softcap;
 };
 
+/* Rows of one sample, from a position on, and the tables that turn them. */
+struct rotation {
+	const void *cos, *sin;
+	size_t position, n;
+};
+
 struct routing {                /* of n rows */
 	int32_t *ids;           /* (n, k) chosen experts, by falling probability, ties to the lower id */
 	void *weights;          /* (n, k) working type */
@@ -218,6 +224,10 @@ struct ops {
 	 */
 	void (*rotate)(struct device *d, const struct rotary *r, const void *cos, const void *sin, size_t head_width,
 	               size_t p0, struct rows from, struct rows to);
+	/* The same for parts[0].n rows, the parts[1].n behind them and so on, at most row_tile in all, in one call.  NULL: calls
+	 * cost nothing. */
+	void (*rotate_all)(struct device *d, const struct rotary *r, size_t head_width, const struct rotation *parts,
+	                   size_t n_parts, struct rows from, struct rows to);
 
 	/*
 	 * ctx = softmax(scale q k^T, masked) v for every row of the segments; q (T, A D).  Query head h reads key/value head

@@ -307,7 +307,14 @@ static void softcap(device *d, rows x, double cap)
 
 static void rotate(device *d, const rotary *r, const void *cos, const void *sin, size_t head_width, size_t p0, rows from, rows to)
 {
-	cuda_rotate(&d->launch, r, static_cast<const float *>(cos), static_cast<const float *>(sin), head_width, p0, from, to);
+	const rotation all = { cos, sin, p0, from.n };
+	cuda_rotate(&d->launch, r, head_width, &all, 1, from, to);
+}
+
+static void rotate_all(device *d, const rotary *r, size_t head_width, const rotation *parts, size_t n_parts, rows from,
+                       rows to)
+{
+	cuda_rotate(&d->launch, r, head_width, parts, n_parts, from, to);
 }
 
 static void attend(device *d, const attention *a, const segment *segments, size_t n, rows q, rows out, operand packed)
@@ -391,6 +398,7 @@ extern "C" const struct ops ops_cuda = {
 	.add = add,
 	.softcap = softcap,
 	.rotate = rotate,
+	.rotate_all = rotate_all,
 	.attend = attend,
 	.scores = scores,
 	.softmax = softmax,
