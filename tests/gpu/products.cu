@@ -1,6 +1,7 @@
 /*
- * products [toy]: whether a row of a product has the same bits however many rows there are and wherever it stands among them, at
- * the shapes of real models.  TAP.  The library's algorithm is chosen by n, k and types alone; this is what that is for.
+ * products [toy]: whether a row of a product has the same bits however many rows there are, wherever it stands among them, and
+ * added to what is there or afterwards, at the shapes of real models.  TAP.  The library's algorithm is chosen by n, k and types
+ * alone; this is what that is for.
  */
 #include <cstring>
 #include <vector>
@@ -43,6 +44,27 @@ bool same(const bench &b, product_job job, size_t first, size_t m)
 	return memcmp(want.data(), got.data(), got.size()) == 0;
 }
 
+/* Added to what is there, against the sum of the two. */
+bool adds(const bench &b, product_job job)
+{
+	const size_t n = job.m * job.n, len = n * sizeof(float);
+	const std::vector<char> before = normals(n, DTYPE_F32);
+	std::vector<float> sum(n), got(n);
+	gpu_copy_out(b.s, sum.data(), b.whole, len);
+	gpu_copy_in(b.s, b.part, before.data(), len);
+	job.d = reinterpret_cast<float *>(b.part);
+	job.add = true;
+	products_run(b.p, b.s, &job);
+	gpu_copy_out(b.s, got.data(), b.part, len);
+	gpu_sync(b.s);
+	for (size_t i = 0; i < n; i++) {
+		float x;
+		memcpy(&x, before.data() + i * sizeof x, sizeof x);
+		sum[i] += x;
+	}
+	return memcmp(sum.data(), got.data(), len) == 0;
+}
+
 void check(bench *b, size_t n, size_t k, enum dtype dtype, bool bias)
 {
 	const struct { size_t first, m; } parts[] = {
@@ -64,6 +86,12 @@ void check(bench *b, size_t n, size_t k, enum dtype dtype, bool bias)
 				printf("# %zu rows from row %zu on: other bits than among %zu\n", m, p.first, b->rows);
 			all &= one;
 		}
+	if (product_adds(&job)) {
+		const bool one = adds(*b, job);
+		if (!one)
+			printf("# other bits where it is added to what is there\n");
+		all &= one;
+	}
 	b->failures += !all;
 	printf("%s %d - %s%s, n = %zu, k = %zu\n", all ? "ok" : "not ok", ++b->count, dtype_name(dtype), bias ? " with a bias" : "", n, k);
 	if (gpu_failed(b->g, &e))
