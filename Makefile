@@ -299,5 +299,6 @@ FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
+-include $(wildcard $(HOST)/tests/gpu/*.d $(CARD)/tests/gpu/*.d $(BUILD)/tests/bench/*.d)
 -include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_C:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
 -include $(UNITS_C:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)
