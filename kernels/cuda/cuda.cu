@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <stdio.h>
+#include <string.h>
 
 enum : size_t {
 	ROW_TILE = 2048,
@@ -193,10 +194,19 @@ static void cuda_upload(device *d, void *to, const void *from, size_t len)
 	inlet_copy(&d->rows_in, static_cast<char *>(to), static_cast<const char *>(from), len);
 }
 
+/* Read from the pinned memory by a kernel: the device's copying unit may have megabytes of weights before it, for which what
+ * computes is not to wait. */
 const void *launch_table(launch_context *c, const void *from, size_t len)
 {
-	inlet_copy(c->tables->in, static_cast<char *>(c->tables->device), static_cast<const char *>(from), len);
-	return c->tables->device;
+	const launch_tables *t = c->tables;
+	for (size_t at = 0, n; at < len; at += n) {
+		n = std::min(len - at, t->in->r.slot_len);
+		const ring_place p = inlet_room(t->in, n);
+		memcpy(p.host, static_cast<const char *>(from) + at, n);
+		const size_t width = n / sizeof(float);
+		cuda_copy(c, { static_cast<char *>(t->device) + at, 1, width, width }, { p.host, 1, width, width });
+	}
+	return t->device;
 }
 
 static void cuda_download(device *d, void *to, const void *from, size_t len)
