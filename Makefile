@@ -153,7 +153,11 @@ space = $(subst ,, )
 CUDA_NUMBERS = -fmad=false
 CUDA_COMPILE = $(NVCC) -std=c++17 -O3 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
-CUDA_LINK = $(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs
+# The matrix library is opened when a device is: sought where the loader looks, and where this compiler's toolkit has it.
+CUDA_ROOT = $(dir $(realpath $(shell command -v $(firstword $(NVCC)))))..
+CUDA_RUNPATH = $(eval CUDA_RUNPATH := $$(patsubst %,-Xlinker -rpath=%,$$(firstword $$(abspath $$(dir $$(wildcard $$(addsuffix \
+	/libcublasLt.so*,$$(addprefix $$(CUDA_ROOT)/,lib64 lib targets/$$(ARCH)-linux/lib))))))))$(CUDA_RUNPATH)
+CUDA_LINK = $(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs $(CUDA_RUNPATH)
 CARD = $(BUILD)/cuda
 CARD_OBJECTS := $(CUDA_BOTH:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc=$(CARD)/%.o)
 CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
@@ -251,12 +255,12 @@ run-bench: all $(BENCHES)
 	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
 
 # What can be seen on a card alone; DRY=1 tries the scripts on the host.
-$(CARD)/rates: $(CARD)/tests/gpu/rates.o $(CARD_OBJECTS) $(CUDA_REST)
-	$(call say,LINK)$(NVCC) -cudart static -o $@ $^
-$(HOST)/rates: $(HOST)/tests/gpu/rates.o $(HOST_OBJECTS) $(CUDA_REST)
+$(CARD)/rates $(CARD)/products: $(CARD)/%: $(CARD)/tests/gpu/%.o $(CARD_OBJECTS) $(CUDA_REST)
+	$(call say,LINK)$(NVCC) -cudart static $(CUDA_RUNPATH) -o $@ $^
+$(HOST)/rates $(HOST)/products: $(HOST)/%: $(HOST)/tests/gpu/%.o $(HOST_OBJECTS) $(CUDA_REST)
 	$(call say,LINK)$(CXX_LINK) -o $@ $^
 test-gpu: deps
-	@+$(MAKE) all $(if $(DRY),unit)
+	@+$(MAKE) all $(if $(DRY),unit $(HOST)/products,$(CARD)/products)
 	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/test.sh
 bench-gpu: deps
 	@+$(MAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
@@ -305,5 +309,5 @@ FORCE:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
 -include $(HOST_OBJECTS:.o=.d) $(CARD_OBJECTS:.o=.d) $(CUDA_REST:.o=.d) $(UNITS_CC:$(BUILD)/unit/%=$(HOST)/tests/unit/%.d)
--include $(BENCHES:$(BUILD)/bench/%=$(BUILD)/tests/bench/%.d)
+-include $(wildcard $(HOST)/tests/gpu/*.d $(CARD)/tests/gpu/*.d $(BUILD)/tests/bench/*.d)
 -include $(UNITS_C:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/tests/fuzz/%.d)

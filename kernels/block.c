@@ -71,7 +71,8 @@ static int filter_site(struct block *b, enum site site, struct error *e)
 		return -1;
 	copy_batch(b, site, b->dense, OUT);
 	b->ops->wait(b->device);
-	if (b->sites->filter(b->sites->context, site, (struct rows){ b->dense, n, width, width }, e) < 0)
+	struct rows rows = { b->dense, n, width, width };
+	if (b->ops->failed(b->device, e) || b->sites->filter(b->sites->context, site, rows, e) < 0)
 		return -1;
 	copy_batch(b, site, b->dense, IN);
 	if (b->sites->read[site])
@@ -134,6 +135,7 @@ static int place_segments(struct block *b, struct carry *carry, struct error *e)
 		} else if (carry_find(carry, s, row_len, e) < 0) {
 			return -1;
 		}
+		b->segment_table[i] = (struct rotary_table){ 0 };
 		if (rotary >= 0 &&
 		    rotary_tables_get(b->tables[rotary], s->len, s->first + s->n, &b->segment_table[i], e) < 0)
 			return -1;

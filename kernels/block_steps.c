@@ -83,16 +83,53 @@ static void step_qkv(const struct tile *t)
 	product(t, &a, w, buffer_rows(t, BUFFER_QKV));
 }
 
+/* Runs of a tile, one behind the other, whose keys and values are that too: what one call can turn. */
+enum { MOST_TURNS = 128 };
+
+struct turns {
+	struct rotation turn[MOST_TURNS];
+	size_t n, skip, n_rows;         /* rows skip..skip+n_rows-1 of the tile */
+	struct rows k, v;               /* their places */
+};
+
+/* Whether `next` lies behind `to`. */
+static bool follows(const struct tile *t, struct rows to, struct rows next)
+{
+	return some_rows(to, to.n, 0, t).p == next.p;
+}
+
+/* Takes the run too, if it may; the first always. */
+static bool take_run(const struct tile *t, const struct run *r, struct turns *all)
+{
+	struct rows k = key_rows(t, r, r->segment->k), v = key_rows(t, r, r->segment->v);
+	if (all->n && (!t->b->ops->rotate_all || all->n == MOST_TURNS || !follows(t, all->k, k) || !follows(t, all->v, v)))
+		return false;
+	if (all->n == 0) {
+		all->skip = r->skip;
+		all->n_rows = 0;
+		all->k = k;
+		all->v = v;
+		all->k.n = all->v.n = 0;
+	}
+	all->turn[all->n++] = (struct rotation){ r->table->cos, r->table->sin, r->position, r->n };
+	all->n_rows += r->n;
+	all->k.n += r->n;
+	all->v.n += r->n;
+	return true;
+}
+
 /* Where a layer turns nothing (no rotary positions), rows are only copied to their places. */
-static void turn(const struct tile *t, const struct run *r, struct rows from, struct rows to)
+static void turn(const struct tile *t, const struct turns *all, struct rows from, struct rows to)
 {
 	const struct block *b = t->b;
+	const struct rotation *one = all->turn;
 	int rotary = b->m->layer[b->layer->index].rotary;
-	if (rotary >= 0)
-		b->ops->rotate(b->device, &b->m->rotary[rotary], r->table->cos, r->table->sin, b->m->head_width,
-		               r->position, from, to);
-	else
+	if (rotary < 0)
 		b->ops->copy(b->device, to, from);
+	else if (all->n == 1)
+		b->ops->rotate(b->device, &b->m->rotary[rotary], one->cos, one->sin, b->m->head_width, one->position, from, to);
+	else
+		b->ops->rotate_all(b->device, &b->m->rotary[rotary], b->m->head_width, one, all->n, from, to);
 }
 
 /* Queries and keys turn by their positions; keys and values go to where the whole sample's are. */
@@ -101,15 +138,20 @@ static void step_rotate(const struct tile *t)
 	const struct block *b = t->b;
 	struct rows q = site_rows(t, SITE_Q), k = site_rows(t, SITE_K), v = site_rows(t, SITE_V);
 	struct rows turned = site_rows(t, SITE_Q_ROT);
+	struct turns all;
 	struct run r;
 	if (b->m->qk_norm) {
 		norm_in_place(t, &b->layer->q_norm, b->m->head_width, q);
 		norm_in_place(t, &b->layer->k_norm, b->m->head_width, k);
 	}
-	for (size_t segment = 0; next_run(t, &segment, &r);) {
-		turn(t, &r, some_rows(q, r.skip, r.n, t), some_rows(turned, r.skip, r.n, t));
-		turn(t, &r, some_rows(k, r.skip, r.n, t), key_rows(t, &r, r.segment->k));
-		b->ops->copy(b->device, key_rows(t, &r, r.segment->v), some_rows(v, r.skip, r.n, t));
+	size_t segment = 0;
+	bool more = next_run(t, &segment, &r);
+	while (more) {
+		for (all.n = 0; more && take_run(t, &r, &all);)
+			more = next_run(t, &segment, &r);
+		turn(t, &all, some_rows(q, all.skip, all.n_rows, t), some_rows(turned, all.skip, all.n_rows, t));
+		turn(t, &all, some_rows(k, all.skip, all.n_rows, t), all.k);
+		b->ops->copy(b->device, all.v, some_rows(v, all.skip, all.n_rows, t));
 	}
 }
 
@@ -310,6 +352,8 @@ static int batch_experts(struct block *b, struct error *e)
 	}
 	double start = clock_seconds();
 	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
+	if (b->ops->failed(b->device, e))
+		return -1;
 	all_threads(b, TIMER_PRODUCT, start);
 	return change_experts(b, given, e);
 }

@@ -28,7 +28,7 @@ struct rows experts_weights(const struct experts *x, size_t first, size_t n);
 void experts_read_ids(const struct experts *x, size_t first, size_t n, int32_t *all);
 
 /* Runs the chosen experts of layer l on the batch's normed rows `a` (T, H).  keep: what each gave, (T, k, H) in the order of
- * ids, or NULL.  The floating-point operations of the products. */
+ * ids, or NULL.  The floating-point operations of the products; the device may have failed. */
 double experts_run(struct experts *x, const struct layer *l, const struct operand *a, void *keep);
 
 /* Takes the sum over experts anew from what each gave, (T, k, H) in the order of ids: the same bits if that is unchanged. */

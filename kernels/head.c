@@ -74,10 +74,10 @@ static int change(struct head *h, enum site site, struct rows rows, struct error
 static int compute(struct head *h, struct error *e)
 {
 	head_tile_norm(&h->t);
-	if (change(h, SITE_FINAL_NORM, h->t.normed, e) < 0)
+	if (h->ops->failed(h->t.device, e) || change(h, SITE_FINAL_NORM, h->t.normed, e) < 0)
 		return -1;
 	head_tile_product(&h->t, h->workers);
-	if (change(h, SITE_LOGITS, h->t.logits, e) < 0)
+	if (h->ops->failed(h->t.device, e) || change(h, SITE_LOGITS, h->t.logits, e) < 0)
 		return -1;
 	if (h->reader->computed)
 		h->reader->computed(h->reader->context, h->t.x.n);

@@ -17,7 +17,8 @@
  *
  * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a slot.  The `put`
  * calls may come from one more thread beside them: what they put is there after its put_wait.  No call fails: memory was
- * taken at open and by whoever plans the buffers.  A device that breaks under way says so at `failed`.
+ * taken at open and by whoever plans the buffers.  A device that breaks under way says so at `failed`, from the first wait
+ * after that on: what arrived since the last such question is of no use.
  */
 #ifndef OPS_H
 #define OPS_H
@@ -74,6 +75,12 @@ struct attention {
 	size_t n_heads, n_kv_heads, head_width;
 	size_t window;          /* 0: causal only.  A key j is seen by query i iff j <= i and (window == 0 or j > i - window) */
 	double scale, softcap;
+};
+
+/* Rows of one sample, from a position on, and the tables that turn them. */
+struct rotation {
+	const void *cos, *sin;
+	size_t position, n;
 };
 
 struct routing {                /* of n rows */
@@ -228,6 +235,10 @@ struct ops {
 	 */
 	void (*rotate)(struct device *d, const struct rotary *r, const void *cos, const void *sin, size_t head_width,
 	               size_t p0, struct rows from, struct rows to);
+	/* The same for parts[0].n rows, the parts[1].n behind them and so on, at most row_tile in all, in one call.  NULL: calls
+	 * cost nothing. */
+	void (*rotate_all)(struct device *d, const struct rotary *r, size_t head_width, const struct rotation *parts,
+	                   size_t n_parts, struct rows from, struct rows to);
 
 	/*
 	 * ctx = softmax(scale q k^T, masked) v for every row of the segments; q (T, A D).  Query head h reads key/value head

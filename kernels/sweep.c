@@ -333,6 +333,8 @@ static int give_leaving(struct pass *p, struct error *e)
 	if (!b)
 		return 0;
 	packed_arrive(&p->packing, b);
+	if (p->s->ops->failed(p->s->device, e))
+		return -1;
 	return packed_give(&p->packing, b, p->to, e);
 }
 
@@ -459,6 +461,8 @@ static int run_pass(struct pass *p, struct sweep_times *total, struct error *e)
 	if (run_batches(p, e) < 0 || end_layers(p, e) < 0)
 		return -1;
 	p->s->ops->wait(p->s->device); /* rows that stay on the device may still be at work with these weights */
+	if (p->s->ops->failed(p->s->device, e))
+		return -1;
 	loader_release(p->loader, p->to);
 	p->times.seconds = clock_seconds() - start;
 	take_block_times(p, &before);

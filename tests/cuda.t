@@ -65,8 +65,67 @@ says "unembed tells the same reasons" 2 "unembed: --device cuda: no CUDA driver"
 says "auto tells why it is not cuda" 0 "^layer-run: cpu .*\(not cuda: no CUDA driver" \
 	env ONELAYER_FAKE_GPU=no-driver layer-run -v -m "$model" -o auto.tms in.tms
 ok "auto without a driver gives cpu's bytes" cmp auto.tms cpu.tms
-says "a device that breaks under way" 2 "the device broke" env ONELAYER_FAKE_GPU=breaks layer-run -m "$model" --device cuda -o broken.tms in.tms
-ok "and leaves no output" test ! -e broken.tms
+
+says "auto where no kernel runs is cpu, and tells" 0 "^layer-run: cpu .*\(not cuda: CUDA: a first kernel doesn't run: .*broke" \
+	env ONELAYER_FAKE_GPU=breaks=1 layer-run -v -m "$model" -o auto.tms in.tms
+ok "and gives cpu's bytes" cmp auto.tms cpu.tms
+
+# breaks N COMMAND...: on a device that breaks at its N-th launch the command says so and leaves no broken.out, or it ends before
+# that, and broken.out is whole.out.
+breaks()
+{
+	rm -f broken.out
+	n=$1
+	shift
+	ONELAYER_FAKE_GPU=breaks=$n "$@" 2>broken.said
+	case $? in
+	0) cmp whole.out broken.out || exit ;;
+	2) grep -q 'the device broke' broken.said && test ! -s broken.out && return 1 ;;
+	*) false ;;
+	esac || {
+		cat broken.said
+		echo "breaking at launch $n"
+		exit 1
+	}
+}
+
+# never_wrong COMMAND...: that, at launches over all the run and at its last ones.
+never_wrong()
+(
+	low=1 high=2
+	until breaks $high "$@"
+	do
+		low=$high
+		high=$((2 * high))
+	done
+	while test $((high - low)) -gt 1
+	do
+		middle=$(((low + high) / 2))
+		if breaks $middle "$@"
+		then
+			high=$middle
+		else
+			low=$middle
+		fi
+	done
+	test $low -gt 20 && ! breaks $((low - 1)) "$@" && ! breaks $((low - 7)) "$@"
+)
+
+unembedded()
+{
+	unembed -m "$model" --device cuda --nll --json cpu.tms >broken.text && mv broken.text broken.out
+}
+mixed()
+{
+	layer-run -m "$models/qwen3-moe-bf16" --device cuda -o broken.out mixed.tms
+}
+cuda -o whole.out in.tms
+ok "a device that breaks under way, wherever that is, is told" never_wrong cuda -o broken.out in.tms
+unembed -m "$model" --device cuda --nll --json cpu.tms >whole.out
+ok "under unembed" never_wrong unembedded
+ids "1 40 2" | embed -m "$models/qwen3-moe-bf16" -o mixed.tms
+layer-run -m "$models/qwen3-moe-bf16" --device cuda -o whole.out mixed.tms
+ok "and among experts" never_wrong mixed
 if test -e "$BIN/onelayer-cuda.so" && ! nvidia-smi -L >/dev/null 2>&1
 then
 	says "the card's own module, without a driver" 2 "no CUDA driver|no CUDA device" \

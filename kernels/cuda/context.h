@@ -24,7 +24,7 @@ struct launch_context {
 };
 
 /*
- * Copies a table of at most LAUNCH_TABLE bytes to the device, in the order of the stream; `from` may be used again when it
+ * Copies a table of at most LAUNCH_TABLE bytes, a multiple of 4, to the device, in the order of the stream; `from` may be used again when it
  * returns.  What it gives is read by kernels launched before the next call.
  */
 const void *launch_table(launch_context *c, const void *from, size_t len);

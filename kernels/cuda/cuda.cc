@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum : size_t {
 	ROW_TILE = 2048,
@@ -104,10 +105,21 @@ static void cuda_close(device *d)
 	delete d;
 }
 
+/* The first kernel.  A module without code for this device, or of a toolkit that is too new for its driver, shows now, when
+ * `auto` can still take another back end. */
+static int try_kernel(device *d, error *e)
+{
+	const rows one = { d->launch.scratch, 1, 1, 1 };
+	gpu_fill(d->compute, one.p, sizeof(float));
+	cuda_round(&d->launch, one, DTYPE_BF16);
+	gpu_sync(d->compute);
+	return gpu_failed(d->g, e) ? error_in(e, "CUDA: a first kernel doesn't run") : 0;
+}
+
 static int open_all(device *d, const device_choice *choice, error *e)
 {
 	d->g = gpu_open(choice->index, e);
-	if (!d->g || take_memory(d, choice->memory, e) < 0 || open_streams(d, e) < 0 || open_staging(d, e) < 0)
+	if (!d->g || take_memory(d, choice->memory, e) < 0 || open_streams(d, e) < 0 || open_staging(d, e) < 0 || try_kernel(d, e) < 0)
 		return -1;
 	d->product = products_open(d->g, d->workspace, e);
 	if (!d->product)
@@ -220,10 +232,19 @@ static void cuda_upload(device *d, void *to, const void *from, size_t len)
 	inlet_copy(&d->rows_in, static_cast<char *>(to), static_cast<const char *>(from), len);
 }
 
+/* Read from the pinned memory by a kernel: the device's copying unit may have megabytes of weights before it, for which what
+ * computes is not to wait. */
 const void *launch_table(launch_context *c, const void *from, size_t len)
 {
-	inlet_copy(c->tables->in, static_cast<char *>(c->tables->device), static_cast<const char *>(from), len);
-	return c->tables->device;
+	const launch_tables *t = c->tables;
+	for (size_t at = 0, n; at < len; at += n) {
+		n = std::min(len - at, t->in->r.slot_len);
+		const ring_place p = inlet_room(t->in, n);
+		memcpy(p.host, static_cast<const char *>(from) + at, n);
+		const size_t width = n / sizeof(float);
+		cuda_copy(c, { static_cast<char *>(t->device) + at, 1, width, width }, { p.host, 1, width, width });
+	}
+	return t->device;
 }
 
 static void cuda_download(device *d, void *to, const void *from, size_t len)
@@ -334,7 +355,14 @@ static void softcap(device *d, rows x, double cap)
 
 static void rotate(device *d, const rotary *r, const void *cos, const void *sin, size_t head_width, size_t p0, rows from, rows to)
 {
-	cuda_rotate(&d->launch, r, static_cast<const float *>(cos), static_cast<const float *>(sin), head_width, p0, from, to);
+	const rotation all = { cos, sin, p0, from.n };
+	cuda_rotate(&d->launch, r, head_width, &all, 1, from, to);
+}
+
+static void rotate_all(device *d, const rotary *r, size_t head_width, const rotation *parts, size_t n_parts, rows from,
+                       rows to)
+{
+	cuda_rotate(&d->launch, r, head_width, parts, n_parts, from, to);
 }
 
 static void attend(device *d, const attention *a, const segment *segments, size_t n, rows q, rows out, operand packed)
@@ -421,6 +449,7 @@ extern "C" const struct ops ops_cuda = {
 	.add = add,
 	.softcap = softcap,
 	.rotate = rotate,
+	.rotate_all = rotate_all,
 	.attend = attend,
 	.scores = scores,
 	.softmax = softmax,

@@ -37,7 +37,7 @@ const gpu_info *gpu_info_of(const gpu *g);
 /* Device memory, 256-byte aligned, contents undefined; the host may not touch it.  NULL: none (no failure). */
 void *gpu_take(gpu *g, size_t len);
 void gpu_give(gpu *g, void *p);         /* waits for all streams; NULL is allowed */
-/* Host memory that is copied fastest and without the caller waiting.  NULL: none (no failure). */
+/* Host memory that is copied fastest and without the caller waiting; kernels may read it.  NULL: none (no failure). */
 void *gpu_pin(gpu *g, size_t len);
 void gpu_unpin(gpu *g, void *p);        /* waits for all streams; NULL is allowed */
 

@@ -22,8 +22,8 @@ void cuda_softcap(launch_context *c, rows x, float cap);
 
 void cuda_norm(launch_context *c, const model *m, const struct norm *norm, size_t group, rows from, rows out, operand packed);
 void cuda_activate(launch_context *c, enum activation act, rows gate, rows up, rows out, operand packed);
-void cuda_rotate(launch_context *c, const rotary *r, const float *cos, const float *sin, size_t head_width, size_t p0, rows from,
-                 rows to);
+void cuda_rotate(launch_context *c, const rotary *r, size_t head_width, const rotation *parts, size_t n_parts,
+                 rows from, rows to);
 
 /* -------- route.cu: experts */
 

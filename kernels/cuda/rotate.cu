@@ -2,8 +2,16 @@
 #include "launches.h"
 #include "quads.h"
 
+#include <vector>
+
+/* Of one row, (half) each. */
+struct angles {
+	const float *cos, *sin;
+};
+
 struct turning {
-	const float *cos, *sin; /* of the first row; (n, half) */
+	angles first;           /* of the first row; those of the next follow */
+	const angles *rows;     /* of each row; NULL: as `first` says */
 	unsigned half, head_width, units;       /* units of four a head: pairs first, then what passes unturned */
 	bool pairs, wide, in_place;
 };
@@ -21,8 +29,9 @@ DEVICE four_pairs pairs_take(const turning &t, const float *x, size_t r, unsigne
 		p.a = quad_take(x + 2 * t.half, i - 4 * turned, t.head_width - 2 * t.half, t.wide);
 		return p;
 	}
-	p.cos = quad_take(t.cos + r * t.half, i, t.half, t.wide);
-	p.sin = quad_take(t.sin + r * t.half, i, t.half, t.wide);
+	const angles row = t.rows ? t.rows[r] : angles{ t.first.cos + r * t.half, t.first.sin + r * t.half };
+	p.cos = quad_take(row.cos, i, t.half, t.wide);
+	p.sin = quad_take(row.sin, i, t.half, t.wide);
 	p.a = quad_take(x, t.pairs ? 2 * i : i, t.pairs ? 2 * t.half : t.half, t.wide);
 	p.b = t.pairs ? quad_take(x, 2 * i + 4, 2 * t.half, t.wide) : quad_take(x + t.half, i, t.half, t.wide);
 	return p;
@@ -81,13 +90,39 @@ static KERNEL void rotate(walk w, turning t, sheet to, sheet from)
 	          });
 }
 
-void cuda_rotate(launch_context *c, const rotary *r, const float *cos, const float *sin, size_t head_width, size_t p0, rows from,
-                 rows to)
+static angles angles_at(const rotation &t, size_t half)
+{
+	return { static_cast<const float *>(t.cos) + t.position * half, static_cast<const float *>(t.sin) + t.position * half };
+}
+
+static void rotate_rows(launch_context *c, const rotary *r, turning t, size_t head_width, rows from, rows to)
 {
 	const sheet x = sheet_of_rows(from), y = sheet_of_rows(to);
 	const size_t half = r->dims / 2, rest = head_width - r->dims;
-	turning t = { cos + p0 * half, sin + p0 * half, static_cast<unsigned>(half), static_cast<unsigned>(head_width),
-	              static_cast<unsigned>((half + 3) / 4 + (rest + 3) / 4), r->pairing == ROTARY_PAIRS, false, from.p == to.p };
-	t.wide = x.wide && y.wide && head_width % 4 == 0 && half % 4 == 0 && aligned(t.cos, 16) && aligned(t.sin, 16);
+	t.half = static_cast<unsigned>(half);
+	t.head_width = static_cast<unsigned>(head_width);
+	t.units = static_cast<unsigned>((half + 3) / 4 + (rest + 3) / 4);
+	t.pairs = r->pairing == ROTARY_PAIRS;
+	t.wide &= x.wide && y.wide && head_width % 4 == 0 && half % 4 == 0;
+	t.in_place = from.p == to.p;
 	walk_launch(c, rotate, walk_of(from.n, from.width / head_width * t.units), t, y, x);
+}
+
+void cuda_rotate(launch_context *c, const rotary *r, size_t head_width, const rotation *parts, size_t n_parts,
+                 rows from, rows to)
+{
+	const size_t half = r->dims / 2;
+	turning t = {};
+	t.first = angles_at(parts[0], half);
+	t.wide = true;
+	std::vector<angles> row;
+	for (size_t i = 0; i < n_parts; i++) {
+		const angles first = angles_at(parts[i], half);
+		t.wide &= aligned(first.cos, 16) && aligned(first.sin, 16);
+		for (size_t j = 0; n_parts > 1 && j < parts[i].n; j++)
+			row.push_back({ first.cos + j * half, first.sin + j * half });
+	}
+	if (n_parts > 1)
+		t.rows = static_cast<const angles *>(launch_table(c, row.data(), row.size() * sizeof row[0]));
+	rotate_rows(c, r, t, head_width, from, to);
 }

@@ -106,7 +106,12 @@ int outlet_open(outlet *o, gpu *g, arena *memory, gpu_stream *compute, gpu_strea
 	for (arrivals *&due : o->due)
 		due = new arrivals;
 	o->written = gpu_event_open(g);
-	return ring_open(&o->r, g, memory, slot_len, e);
+	if (ring_open(&o->r, g, memory, slot_len, e) < 0)
+		return -1;
+	/* A slot goes to the host as a whole, with the gaps between its pieces. */
+	for (const ring_slot &s : o->r.slot)
+		gpu_fill(compute, s.device, slot_len);
+	return 0;
 }
 
 void outlet_close(outlet *o)

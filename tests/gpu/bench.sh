@@ -17,7 +17,10 @@ test -z "$DRY" || size=toy tokens=512 shape='128 224 2 4 2 200' vocab=200
 # Rates of the parts; the products' last.
 parts()
 {
-	"$rates" $size >"$dir/rates" || exit
+	"$rates" $size >"$dir/rates" || {
+		echo "$rates: exit status $?" >&2
+		exit 1
+	}
 	awk -F '\t' '$1 == "product" { rate = $2 } END { print rate }' "$dir/rates"
 }
 

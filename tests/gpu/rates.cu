@@ -12,20 +12,18 @@
  */
 #include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <vector>
 
 #include "device.h"
+#include "plain.h"
 
 namespace {
 
 struct sizes {
 	size_t rows, sample, width, inner, heads, kv_heads, memory;
 };
-const sizes real = { 16384, 8192, 4096, 14336, 32, 8, static_cast<size_t>(12) << 30 };
+const sizes real = { 16384, 8192, 4096, 14336, 32, 8, static_cast<size_t>(5) << 30 };
 const sizes toy = { 64, 96, 128, 224, 4, 2, static_cast<size_t>(160) << 20 };
 
 struct bench {
@@ -37,12 +35,6 @@ struct bench {
 	double product, copy;   /* rates */
 	double least;           /* seconds that a measurement takes at least */
 };
-
-[[noreturn]] void stop(const char *what)
-{
-	fprintf(stderr, "rates: %s\n", what);
-	exit(2);
-}
 
 /* Seconds of one f(), by the middle of three rounds that each wait at their end. */
 double seconds(const bench &b, const std::function<void()> &f, const std::function<void()> &wait)
@@ -71,53 +63,20 @@ void tell(const char *name, double rate, const char *unit, double beside)
 	fflush(stdout);
 }
 
-/* n random normal values of a type, over and over the same 64 Ki. */
-std::vector<char> normals(size_t n, enum dtype dtype)
-{
-	std::vector<float> x(1 << 16);
-	uint64_t state = 1;
-	const auto uniform = [&state] {
-		state = state * 6364136223846793005 + 1442695040888963407;
-		return (static_cast<double>(state >> 11) + 0.5) * 0x1p-53;
-	};
-	for (float &f : x)
-		f = static_cast<float>(std::sqrt(-2 * std::log(uniform())) * std::cos(2 * M_PI * uniform()));
-	const size_t size = dtype_size(dtype);
-	std::vector<char> bytes(n * size);
-	for (size_t at = 0; at < n; at += x.size())
-		dtype_convert(bytes.data() + at * size, dtype, x.data(), DTYPE_F32, std::min(x.size(), n - at));
-	return bytes;
-}
-
 /* -------- the card, plainly */
-
-char *plain_take(const bench &b, size_t len)
-{
-	char *p = static_cast<char *>(gpu_take(b.g, len));
-	if (!p)
-		stop("too little memory on the card");
-	return p;
-}
-
-void plain_fill(const bench &b, char *p, size_t n, enum dtype dtype)
-{
-	const std::vector<char> x = normals(n, dtype);
-	gpu_copy_in(b.s, p, x.data(), x.size());
-	gpu_sync(b.s);
-}
 
 void run_products(bench *b)
 {
 	const size_t w = b->z.width, kv = w / b->z.heads * b->z.kv_heads, i = b->z.inner;
 	const struct { size_t n, k; } shapes[] = { { w + 2 * kv, w }, { w, w }, { 2 * i, w }, { w, i } };
 	error e;
-	char *a = plain_take(*b, b->z.rows * i * 2), *weights = plain_take(*b, 2 * i * w * 2), *out = plain_take(*b, b->z.rows * 2 * i * 4);
-	char *workspace = plain_take(*b, PRODUCT_WORKSPACE);
+	char *a = plain_take(b->g, b->z.rows * i * 2), *weights = plain_take(b->g, 2 * i * w * 2), *out = plain_take(b->g, b->z.rows * 2 * i * 4);
+	char *workspace = plain_take(b->g, PRODUCT_WORKSPACE);
 	products *p = products_open(b->g, workspace, &e);
 	if (!p)
 		stop(e.text);
-	plain_fill(*b, a, b->z.rows * i, DTYPE_BF16);
-	plain_fill(*b, weights, 2 * i * w, DTYPE_BF16);
+	plain_fill(b->s, a, b->z.rows * i, DTYPE_BF16);
+	plain_fill(b->s, weights, 2 * i * w, DTYPE_BF16);
 	double flops = 0, time = 0;
 	for (const auto &shape : shapes) {
 		const product_job job = { b->z.rows, shape.n, shape.k, shape.n, DTYPE_BF16, a, weights, nullptr, reinterpret_cast<float *>(out), false };
@@ -134,8 +93,8 @@ void run_products(bench *b)
 void run_copy(bench *b)
 {
 	const size_t len = b->z.rows * b->z.width * 4;
-	char *from = plain_take(*b, len), *to = plain_take(*b, len);
-	plain_fill(*b, from, len / 4, DTYPE_F32);
+	char *from = plain_take(b->g, len), *to = plain_take(b->g, len);
+	plain_fill(b->s, from, len / 4, DTYPE_F32);
 	const double t = seconds(*b, [&] { gpu_copy(b->s, to, from, len); }, [&] { gpu_sync(b->s); });
 	gpu_give(b->g, from);
 	gpu_give(b->g, to);
@@ -236,7 +195,7 @@ void run_weights(const bench &b)
 {
 	const size_t n = 2 * b.z.inner, k = b.z.width, len = n * k * 2;
 	error e;
-	char *host = static_cast<char *>(gpu_pin(b.g, len)), *to = plain_take(b, len);
+	char *host = static_cast<char *>(gpu_pin(b.g, len)), *to = plain_take(b.g, len);
 	void *staging = b.o->take_staging(b.d, len, &e);
 	if (!host || !staging)
 		stop("no pinned memory");

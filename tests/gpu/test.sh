@@ -1,6 +1,7 @@
 #!/bin/bash
 # make test-gpu: what `make test` proves of the kernels on the host, on the card: every site of every fixture against double
-# precision, the promise of the bits, and compute-sanitizer on two fixtures.  Within 8 minutes, offline.  DRY=1: see lib.sh.
+# precision, the promise of the bits, of products at the shapes of real models too, and compute-sanitizer on two fixtures.  Within
+# 8 minutes, offline; 6 GB of the card.  DRY=1: see lib.sh.
 set -u
 report=${REPORT:-${BUILD:-build}/gpu-test.txt}
 mkdir -p "$(dirname "$report")"
@@ -11,18 +12,20 @@ need_card
 tell "test-gpu, $kind: $card"
 failures=0
 
-# outcome NAME STATUS FILE: how many tests of TAP there were, and which failed.
+# outcome NAME STATUS FILE: how many tests of TAP there were, and which failed; the end of FILE where that says nothing.
 outcome()
 {
 	tell "$(test "$2" -eq 0 && echo ok || echo FAILED): $1: $(grep -c '^ok' "$3") passed, $(grep -c '^not ok' "$3") failed"
-	grep -A 5 '^not ok' "$3" | tee -a "$report"
-	test "$2" -eq 0 || failures=$((failures + 1))
+	test "$2" -ne 0 || return 0
+	grep -B 5 -A 5 '^not ok' "$3" | tee -a "$report"
+	grep -q '^not ok' "$3" || tail -n 20 "$3" | tee -a "$report"
+	failures=$((failures + 1))
 }
 
 # Each with a share of the card.
 names=$(ls tests/data/models)
 test -z "$DRY" || names='llama-f32 qwen3-moe-bf16'
-share='cuda --vram 4G'
+share='cuda --vram 1G'
 test -z "$DRY" || share='cuda --vram 200M'
 for python in ${PYTHON:-/usr/bin/python3 python3}
 do
@@ -40,7 +43,42 @@ test -z "$DRY" || lengths='1 40 2 0 33' again=3
 DEVICE=cuda MODELS='llama-bf16 qwen3-moe-bf16' LENGTHS=$lengths AGAIN=$again tests/invariance.t >"$dir/invariance" 2>&1
 outcome 'the promise of the bits' $? "$dir/invariance"
 
+"${rates%rates}products" ${DRY:+toy} >"$dir/products" 2>&1
+outcome 'products of one row and of many' $? "$dir/products"
+
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+# Our kernels, and the copies between.  What a tool says of the matrix library's kernels, whose barriers it may not know, is not
+# ours; but memcheck's is, whoever reads beyond.
+ours=$(sed -n 's/.*KERNEL.* void \([a-z_]*\)(.*/\1/p' kernels/cuda/*.cu kernels/cuda/*.h | sort -u | tr '\n' '|')
+ours="\\b(${ours%|})[(<]|cudaMem"
+
+# sanitize TOOL MODEL
+sanitize()
+{
+	left=$((470 - SECONDS))
+	test $left -gt 5 || {
+		tell "SKIPPED: compute-sanitizer $1 on $2: no time is left of 8 minutes"
+		return
+	}
+	timeout $left "$sanitizer" --tool "$1" --report-api-errors no --error-exitcode 86 "$BIN/layer-run" --device cuda --vram 1G -m "tests/data/models/$2" \
+		--tap attn_probs,resid_post="$dir/san.taps" -o "$dir/san.out" "$dir/san.tms" >"$dir/san.said" 2>&1
+	status=$?
+	if test $status -eq 0
+	then
+		tell "ok: compute-sanitizer $1 on $2"
+	elif test $status -eq 86 && { test "$1" = memcheck || grep -Eq "$ours" "$dir/san.said"; }
+	then
+		tell "FAILED: compute-sanitizer $1 on $2"
+		head -n 40 "$dir/san.said" | tee -a "$report"
+		failures=$((failures + 1))
+	elif test $status -eq 86
+	then
+		tell "ok: compute-sanitizer $1 on $2, but for the matrix library's kernels: $(tail -n 1 "$dir/san.said")"
+	else
+		tell "SKIPPED: compute-sanitizer $1 on $2 doesn't work here: $(tail -n 1 "$dir/san.said")"
+	fi
+}
+
 for model in llama-bf16 qwen3-moe-bf16
 do
 	printf '%s\n' 1 70 2 17 | ids 190 | tok -q -f ids | embed -q -m tests/data/models/$model -o "$dir/san.tms"
@@ -51,16 +89,7 @@ do
 			tell "SKIPPED: compute-sanitizer $tool on $model: $(test -n "$DRY" && echo 'there is no card' || echo 'it is not installed')"
 			continue
 		fi
-		timeout 100 "$sanitizer" --tool $tool --error-exitcode 86 layer-run --device cuda --vram 1G -m tests/data/models/$model \
-			--tap attn_probs,resid_post="$dir/san.taps" -o "$dir/san.out" "$dir/san.tms" >"$dir/san.said" 2>&1
-		case $? in
-		0) tell "ok: compute-sanitizer $tool on $model" ;;
-		86)
-			tell "FAILED: compute-sanitizer $tool on $model"
-			head -n 40 "$dir/san.said" | tee -a "$report"
-			failures=$((failures + 1)) ;;
-		*) tell "SKIPPED: compute-sanitizer $tool on $model doesn't work here: $(tail -n 1 "$dir/san.said")" ;;
-		esac
+		sanitize $tool $model
 	done
 done
 tell "$failures failed, in $SECONDS seconds; report: $report"

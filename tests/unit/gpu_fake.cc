@@ -201,7 +201,7 @@ KERNEL void nothing()
 void test_failure()
 {
 	error e;
-	const fake_choice c = { { FIBRES_FORWARD, 0 }, FAKE_BREAKS, MEMORY };
+	const fake_choice c = { { FIBRES_FORWARD, 0 }, FAKE_FINE, MEMORY, 20 };
 	fake_choose(&c);
 	gpu *g = gpu_open(-1, &e);
 	gpu_stream *s = gpu_stream_open(g);

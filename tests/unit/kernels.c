@@ -507,6 +507,44 @@ static void check_rotation(void)
 	below(most, 4, "rotation, in place too");
 }
 
+/* Rows of several samples at once, against each by itself: the same bits. */
+static void check_turns(void)
+{
+	static const struct {
+		size_t position, n;
+	} runs[] = { { 0, 3 }, { 5, 1 }, { 2, 4 }, { 0, 1 }, { 7, 2 } };
+	const struct rotary r = { .dims = 20 };
+	const size_t head = 24, width = 2 * head, half = 10, n = 11;
+	bool same = true;
+
+	if (!ops->rotate_all)
+		return;
+	for (size_t off = 0; off < 2; off++) {
+		struct twin c = twin_of(9 * half + off, 1), s = twin_of(9 * half + off, 1), x = twin_of(n * width, 1),
+			    y = twin_of(x.n, 0), z = twin_of(x.n, 0);
+		struct rotation turns[ARRAY_LEN(runs)];
+		size_t at = 0;
+
+		for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+			turns[i] = (struct rotation){ (const float *)c.d + off, (const float *)s.d + off, runs[i].position, runs[i].n };
+			ops->rotate(dev, &r, turns[i].cos, turns[i].sin, head, runs[i].position,
+			            rows_of((float *)x.d + at * width, runs[i].n, width),
+			            rows_of((float *)y.d + at * width, runs[i].n, width));
+			at += runs[i].n;
+		}
+		ops->rotate_all(dev, &r, head, turns, ARRAY_LEN(runs), rows_of(x.d, n, width), rows_of(z.d, n, width));
+		pull(&y);
+		pull(&z);
+		same &= memcmp(y.c, z.c, y.n * sizeof *y.c) == 0;
+		twin_free(c);
+		twin_free(s);
+		twin_free(x);
+		twin_free(y);
+		twin_free(z);
+	}
+	ok(same, "%s: rotation of several samples at once", unit);
+}
+
 static void check_rounding(void)
 {
 	static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_F64 };
@@ -1064,6 +1102,7 @@ static void check_unit(void)
 	check_norms();
 	check_activations();
 	check_rotation();
+	check_turns();
 	check_rounding();
 	check_places();
 	check_packing();

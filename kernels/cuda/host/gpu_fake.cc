@@ -35,7 +35,7 @@ struct region {
 };
 
 enum : size_t { PATTERN_MOST = 4 << 20, DEFAULT_MEMORY = 256 << 20, PINNED_ALIGN = 4096 };
-enum { BREAKS_AT = 20, MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
+enum { MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
 
 }
 
@@ -187,13 +187,15 @@ void choose_word(fake_choice *c, const std::string &word)
 		{ "forward", FIBRES_FORWARD }, { "backward", FIBRES_BACKWARD }, { "shuffled", FIBRES_SHUFFLED },
 	};
 	static const struct { const char *word; fake_fault fault; } faults[] = {
-		{ "no-driver", FAKE_NO_DRIVER }, { "no-device", FAKE_NO_DEVICE }, { "old", FAKE_OLD }, { "breaks", FAKE_BREAKS },
+		{ "no-driver", FAKE_NO_DRIVER }, { "no-device", FAKE_NO_DEVICE }, { "old", FAKE_OLD },
 	};
 	bool known = true;
 	if (word.compare(0, 5, "seed=") == 0)
 		c->order.seed = strtoull(word.c_str() + 5, nullptr, 10);
 	else if (word.compare(0, 7, "memory=") == 0)
 		c->memory = strtoull(word.c_str() + 7, nullptr, 10) << 20;
+	else if (word.compare(0, 7, "breaks=") == 0)
+		c->breaks = static_cast<unsigned>(strtoul(word.c_str() + 7, nullptr, 10));
 	else
 		known = false;
 	for (const auto &t : turns)
@@ -474,7 +476,7 @@ void run_blocks(launched l)
 {
 	gpu *g = l.g;
 	const unsigned *n = l.place.blocks;
-	if (++g->launches == BREAKS_AT && g->choice.fault == FAKE_BREAKS)
+	if (++g->launches == g->choice.breaks)
 		return fail(g, "the device broke (the fake device was told so)");
 	for (size_t i : block_order(g, static_cast<size_t>(n[0]) * n[1] * n[2])) {
 		l.place.block[0] = static_cast<unsigned>(i % n[0]);

@@ -10,16 +10,17 @@
 #include "fibres.h"
 #include "gpu.h"
 
-enum fake_fault { FAKE_FINE, FAKE_NO_DRIVER, FAKE_NO_DEVICE, FAKE_OLD, FAKE_BREAKS };
+enum fake_fault { FAKE_FINE, FAKE_NO_DRIVER, FAKE_NO_DEVICE, FAKE_OLD };
 
 struct fake_choice {
 	fibres_order order;     /* of a block's threads; its seed is that of the streams too */
-	fake_fault fault;       /* FAKE_BREAKS: fails at the 20th launch */
+	fake_fault fault;
 	size_t memory;          /* bytes of the device */
+	unsigned breaks = 0;    /* at which launch it fails; 0: never */
 };
 
 /* For devices opened later.  Without a call the environment's ONELAYER_FAKE_GPU says it: words with commas between,
- * forward|backward|shuffled, seed=N, memory=MIB, no-driver|no-device|old|breaks. */
+ * forward|backward|shuffled, seed=N, memory=MIB, breaks=N, no-driver|no-device|old. */
 void fake_choose(const fake_choice *choice);
 
 #endif
