@@ -143,7 +143,7 @@ static int store(const struct option *o, const char *text, struct error *e)
 		break;
 	case OPTION_THREADS:
 		if (parse_threads(text, o->value) < 0)
-			return error_set(e, "option %s: '%s' is no number of threads: N, N,pin or pin is", name, text);
+			return error_set(e, "option %s: '%s' is no number of threads: N or N,pin, N at least 1, or pin is due", name, text);
 		break;
 	case OPTION_NUMBER:
 		if (parse_number(text, o->value) < 0)
