@@ -23,13 +23,13 @@ plenty()
 least()
 {
 	mib=1
-	for try in 1 2 3 4
+	until on forward "$mib" "$@" >/dev/null 2>least.said
 	do
-		on forward $mib "$@" >/dev/null 2>least.said && break
-		mib=$(sed -n 's/.*--vram \([0-9]*\)M.*/\1/p' least.said)
-		test -n "$mib" || break
+		more=$(sed -n 's/.*--vram \([0-9]*\)M.*/\1/p' least.said)
+		test "${more:-0}" -gt "$mib" || break
+		mib=$more
 	done
-	echo "${mib:-0}"
+	echo "$mib"
 }
 
 ids()
@@ -57,9 +57,12 @@ ids "1 20 0 140 2 17 90" >ids.tms
 taps=q,attn_probs,attn_out,mlp_norm,mlp_out,resid_post
 for model in dense moe
 do
-	test $model = dense && other=mlp_gate || other=expert_idx,expert_out
+	case $model in
+	dense) sites=$taps,mlp_gate ;;
+	moe) sites=$taps,expert_idx,expert_out ;;
+	esac
 	embed -m $model -o $model.in ids.tms
-	plenty layer-run -m $model -o plenty.tms --tap $taps,$other=plenty.taps $model.in
+	plenty layer-run -m $model -o plenty.tms --tap "$sites=plenty.taps" $model.in
 	enough=$(least layer-run -m $model -o least.tms $model.in)
 	ok "$model: --vram ${enough}M would do, and does" cmp least.tms plenty.tms
 	says "$model: 2% less is refused" 2 "--vram ${enough}M would do" on forward $((enough * 98 / 100)) layer-run -m $model $model.in
@@ -73,7 +76,7 @@ do
 	for more in 3 10
 	do
 		rm -f small.*
-		on shuffled,seed=$more $((enough + more)) layer-run -m $model -o small.tms --tap $taps,$other=small.taps $model.in
+		on shuffled,seed=$more $((enough + more)) layer-run -m $model -o small.tms --tap "$sites=small.taps" $model.in
 		ok "$model: $((enough + more)) MiB: the stream" cmp small.tms plenty.tms
 		ok "$model: $((enough + more)) MiB: taps" cmp small.taps plenty.taps
 	done

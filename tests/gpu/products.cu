@@ -71,7 +71,7 @@ void check(bench *b, size_t n, size_t k, enum dtype dtype, bool bias)
 		{ 0, 1 }, { 1, 1 }, { 5, 2 }, { 17, 7 }, { 3, 16 }, { 64, 64 }, { 100, 100 }, { 128, 129 }, { 1000, 300 }, { 7, 2047 },
 		{ 2048, 2048 }, { 1, 4095 }
 	};
-	const product_job job = { b->rows, n, k, dtype, b->a, b->w, bias ? reinterpret_cast<float *>(b->bias) : nullptr,
+	const product_job job = { b->rows, n, k, n, dtype, b->a, b->w, bias ? reinterpret_cast<float *>(b->bias) : nullptr,
 	                          reinterpret_cast<float *>(b->whole), false };
 	plain_fill(b->s, b->a, b->rows * k, dtype);
 	plain_fill(b->s, b->w, n * k, dtype);

@@ -45,6 +45,27 @@ outcome 'the promise of the bits' $? "$dir/invariance"
 
 "${rates%rates}products" ${DRY:+toy} >"$dir/products" 2>&1
 outcome 'products of one row and of many' $? "$dir/products"
+# Weights that pass through a window are multiplied by columns, with the whole matrix's algorithm: the bits of plenty of memory.
+windowed()
+{
+	local type
+	for type in bf16 f32
+	do
+		"$python" tests/wide.py "$dir/wide" $type 1024 3072 3 199 &&
+			printf '%s\n' 1 70 150 2 17 300 | ids 190 | tok -q -f ids | embed -q -m "$dir/wide" -o "$dir/wide.in" &&
+			layer-run --device cuda --vram 1G -m "$dir/wide" -o "$dir/wide.plenty" "$dir/wide.in" || return
+		for vram in 125M 160M
+		do
+			layer-run -v --device cuda --vram $vram -m "$dir/wide" -o "$dir/wide.little" "$dir/wide.in" 2>"$dir/said" &&
+				grep -q 'pass through' "$dir/said" && cmp "$dir/wide.little" "$dir/wide.plenty" &&
+				echo "ok - $type, $vram" || echo "not ok - $type, $vram: $(cat "$dir/said")"
+		done
+	done
+}
+ONELAYER_FAKE_GPU=memory=2000 windowed >"$dir/windowed" 2>&1
+status=$?
+test $status -ne 0 || ! grep -q '^not ok' "$dir/windowed" || status=1
+outcome 'weights that pass through a window' $status "$dir/windowed"
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 # Our kernels, and the copies between.  What a tool says of the matrix library's kernels, whose barriers it may not know, is not
