@@ -17,6 +17,11 @@ INLINE vf v_fma(vf a, vf b, vf c)
 	return a * b + c;
 }
 
+INLINE void v_add_product(vf *sum, vf a, vf b)
+{
+	*sum = v_fma(a, b, *sum);
+}
+
 INLINE vf v_max(vf a, vf b)
 {
 	const vi above = a > b;
