@@ -3,6 +3,7 @@
 #define TILE_VECTORS 2
 #define PRODUCT_ROWS 6
 #define PRODUCT_VECTORS 2
+#define PRODUCT_UNROLL 4
 
 #include "unit.h"
 #include "vec.h"

@@ -3,12 +3,14 @@
  * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
+ * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and may
+ * define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns.
+ *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
  * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
  */
 enum {
 	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
-	K_UNROLL = 4,
 	FEW_ROWS = 4 * PRODUCT_ROWS,
 	/* Enough sums that do not wait for each other, where there are registers for them. */
 	FEW_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
@@ -25,7 +27,7 @@ struct product_block {
 	float *c;
 	size_t c_stride, k;
 	bool add;
-	const char *ahead;      /* of the first panel, fetched meanwhile: ahead_step bytes with every K_UNROLL inputs */
+	const char *ahead;      /* of the first panel, fetched meanwhile: ahead_step bytes with every PRODUCT_UNROLL inputs */
 	size_t ahead_step;
 };
 
@@ -88,12 +90,12 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 		for (size_t v = 0; v < panels * vectors; v++)
 			sum[r][v] = (vf){ 0 };
 	}
-	size_t left = p->k / K_UNROLL;
+	size_t left = p->k / PRODUCT_UNROLL;
 #ifdef PRODUCT_LOOP
 	if (rows == PRODUCT_ROWS && vectors == PRODUCT_VECTORS && !few && left > 0) {
 		PRODUCT_LOOP(a, a_stride, p->b, left, sum);
-		a += left * K_UNROLL;
-		b += left * K_UNROLL * PRODUCT_PANEL * len;
+		a += left * PRODUCT_UNROLL;
+		b += left * PRODUCT_UNROLL * PRODUCT_PANEL * len;
 		left = 0;
 	}
 #endif
@@ -104,13 +106,13 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 				__builtin_prefetch(ahead + n + v * panel_stride * len, 0, 2);
 		}
 		UNROLL
-		for (size_t j = 0; j < K_UNROLL; j++)
+		for (size_t j = 0; j < PRODUCT_UNROLL; j++)
 			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
 		ahead += ahead_step;
-		a += K_UNROLL;
-		b += K_UNROLL * PRODUCT_PANEL * len;
+		a += PRODUCT_UNROLL;
+		b += PRODUCT_UNROLL * PRODUCT_PANEL * len;
 	}
-	for (size_t i = 0; i < p->k % K_UNROLL; i++)
+	for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
 		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
@@ -281,7 +283,7 @@ static const float *strip_floats(const struct multiply *m, const struct strip *s
 static size_t partial_sum(size_t k)
 {
 	const size_t parts = k < PARTIAL_SUM ? 1 : (k + PARTIAL_SUM / 2) / PARTIAL_SUM, n = (k + parts - 1) / parts;
-	return (n + K_UNROLL - 1) / K_UNROLL * K_UNROLL;
+	return (n + PRODUCT_UNROLL - 1) / PRODUCT_UNROLL * PRODUCT_UNROLL;
 }
 
 /*
@@ -299,7 +301,7 @@ static void multiply_rows(const struct multiply *m, const struct strip *s, enum 
 		                   .k = k,
 		                   .add = k0 != 0,
 		                   .ahead = s->b + (k0 + ahead) * input_len,
-		                   .ahead_step = ahead ? K_UNROLL * input_len / n : 0 };
+		                   .ahead_step = ahead ? PRODUCT_UNROLL * input_len / n : 0 };
 	for (size_t i = 0; i < n; i++) {
 		const size_t r = m->rows * i / n, rows = m->rows * (i + 1) / n - r;
 		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];

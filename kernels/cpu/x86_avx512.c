@@ -1,8 +1,10 @@
 /* AVX-512 (F, BW, VL, DQ): vectors of sixteen floats, thirty-two registers. */
 #define VL 16
 #define TILE_VECTORS 4
+/* A panel's inputs of a partial sum fit the first-level cache; addresses of 12 rows fill the registers without unrolling. */
 #define PRODUCT_ROWS 12
 #define PRODUCT_VECTORS 2
+#define PRODUCT_UNROLL 1
 
 #include "unit.h"
 #include "vec.h"
