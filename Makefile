@@ -54,8 +54,8 @@ LIBS = $(PACKAGE_LIBS) -ldnnl -ldl -lm
 
 # One file for each vector unit; which of them runs is decided when the program starts.
 AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
-FLAGS_x86_avx2 = -mavx2 -mfma -mf16c
-FLAGS_x86_avx512 = $(AVX512)
+FLAGS_x86_avx2 = -mavx2 -mfma -mf16c -falign-loops=64
+FLAGS_x86_avx512 = $(AVX512) -falign-loops=64
 FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.

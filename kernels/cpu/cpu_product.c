@@ -78,7 +78,7 @@ static void finish_row(const struct piece *p, size_t r, float *sums, float *up)
 /* -------- our own loops */
 
 /* Floats of a task's sums: with their inputs, they stay in the second-level cache. */
-enum { SUMS = 64 << 10, SUMS_COLUMNS = 256, SPREAD_ROWS = 64 };
+enum { SUMS = 80 << 10, SUMS_COLUMNS = 256, SPREAD_ROWS = 64 };
 
 /* Rows of `from` of the operand times columns c0..c1-1 of the weight; where column c0's sums are. */
 static float *multiply(const struct piece *p, size_t r0, size_t rows, size_t c0, size_t c1, float *sums, size_t stride)
@@ -113,7 +113,7 @@ static void own_task(void *argument, size_t i, size_t slot)
 	const bool gated = job->finish == FINISH_ACT && job->gate.gated;
 	const size_t room = (p.c1 - p.c0 + 31) / 16 * 16; /* of columns that begin amid a vector too */
 	const size_t stride = ((gated ? 2 * room : room) / 16 | 1) * 16;
-	const size_t block = least(SUMS / stride, MULTIPLY_ROWS);
+	const size_t block = least(SUMS / stride / 32 * 32, multiplier_of(job->d, job->w->dtype)->rows);
 	float *sums = job->d->slots[slot].scratch + MULTIPLY_SCRATCH_LEN / sizeof *sums;
 
 	for (size_t r0 = 0; r0 < p.rows; r0 += block) {

@@ -3,6 +3,7 @@
 #define TILE_VECTORS 2
 #define PRODUCT_ROWS 6
 #define PRODUCT_VECTORS 2
+#define PRODUCT_UNROLL 4
 
 #include "unit.h"
 #include "vec.h"
@@ -15,6 +16,11 @@ INLINE vf v_set(float x)
 INLINE vf v_fma(vf a, vf b, vf c)
 {
 	return a * b + c;
+}
+
+INLINE void v_add_product(vf *sum, vf a, vf b)
+{
+	*sum = v_fma(a, b, *sum);
 }
 
 INLINE vf v_max(vf a, vf b)

@@ -81,14 +81,15 @@ struct multiply {
 	void *scratch;          /* MULTIPLY_SCRATCH_LEN bytes, 64-byte aligned */
 };
 
-enum { MULTIPLY_ROWS = 256, MULTIPLY_SCRATCH_LEN = 512 << 10 };
+enum { MULTIPLY_SCRATCH_LEN = 512 << 10 };
 
 /* A way to multiply, and the layout of weights for it: panels of (k / pair, panel, pair), k and n filled up with zeros. */
 struct multiplier {
 	size_t lanes;           /* columns that cannot be parted */
 	size_t panel;           /* columns that are taken together, a multiple of lanes */
 	size_t pair, k_multiple;
-	void (*multiply)(const struct multiply *m); /* of at most MULTIPLY_ROWS rows */
+	size_t rows;            /* of a call at most: more would leave the second-level cache */
+	void (*multiply)(const struct multiply *m);
 };
 
 struct unit {

@@ -2,7 +2,8 @@
  * Vectors of VL floats.  The file that includes this has defined VL, the number of floats of a
  * vector, and defines the primitives that plain C has no word for:
  *
- *   v_set(x)  v_fma(a, b, c)  v_max(a, b), v_min(a, b): b where one is NaN
+ *   v_set(x)  v_fma(a, b, c)  v_add_product(sum, a, b): *sum = v_fma(a, b, *sum), for loops that keep many sums
+ *   v_max(a, b), v_min(a, b): b where one is NaN
  *   v_rint(x): nearest, ties to even  v_scale(x, n): x 2^n for whole n from -151 to 129
  *   v_sum(x), v_largest(x): over the lanes, by halves
  *   v_load_n(p, n), v_store_n(p, v, n): the first n < VL lanes; the others are read as zero and not

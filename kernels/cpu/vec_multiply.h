@@ -3,14 +3,35 @@
  * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
+ * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and may
+ * define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns.
+ *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
  * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
  */
-enum { PRODUCT_PANEL = PRODUCT_VECTORS * VL, K_UNROLL = 4, FEW_ROWS = 4 * PRODUCT_ROWS, FEW_PANELS = 2, FEW_PANEL_ROWS = 2 };
+enum {
+	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
+	FEW_ROWS = 4 * PRODUCT_ROWS,
+	/* Enough sums that do not wait for each other, where there are registers for them. */
+	FEW_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
+	FEW_PANEL_ROWS = 2,
+	CACHE_LINE = 64
+};
 
-/* (rows, panels of vectors) of c, set or added to; b: panels of (k, PRODUCT_PANEL), panel_stride numbers apart. */
-typedef void product_tile(const float *a, size_t a_stride, const void *b, size_t panel_stride, float *c, size_t c_stride,
-                          size_t k, bool add);
+/* (rows, panels of vectors) of c, set or added to. */
+struct product_block {
+	const float *a;         /* (rows, k) */
+	size_t a_stride;
+	const void *b;          /* panels of (k, PRODUCT_PANEL), panel_stride numbers apart */
+	size_t panel_stride;
+	float *c;
+	size_t c_stride, k;
+	bool add;
+	const char *ahead;      /* of the first panel, fetched meanwhile: ahead_step bytes with every PRODUCT_UNROLL inputs */
+	size_t ahead_step;
+};
+
+typedef void product_tile(const struct product_block *p);
 
 INLINE vf take_held(const void *b, size_t i, enum dtype held)
 {
@@ -36,7 +57,7 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype 
 			const vf x = take_held(b, at + v / vectors * panel_stride + v % vectors * VL, held);
 			UNROLL
 			for (size_t r = 0; r < rows; r++)
-				sum[r][v] = v_fma(s[r], x, sum[r][v]);
+				v_add_product(&sum[r][v], s[r], x);
 		}
 		return;
 	}
@@ -49,15 +70,19 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype 
 		const vf s = v_set(a[r * a_stride]);
 		UNROLL
 		for (size_t v = 0; v < vectors; v++)
-			sum[r][v] = v_fma(s, x[v], sum[r][v]);
+			v_add_product(&sum[r][v], s, x[v]);
 	}
 }
 
-INLINE void product_sums(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
-                         const void *b, size_t panel_stride, float *c, size_t c_stride, size_t k, bool add)
+INLINE void product_sums(const struct product_block *p, size_t rows, size_t vectors, size_t panels, enum dtype held, bool few)
 {
+	const size_t a_stride = p->a_stride, c_stride = p->c_stride, panel_stride = p->panel_stride, ahead_step = p->ahead_step;
+	const size_t len = held == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+	const bool add = p->add;
+	const float *a = p->a;
+	const char *b = p->b, *ahead = p->ahead;
+	float *c = p->c;
 	vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS];
-	size_t i = 0;
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
 		__builtin_prefetch(c + r * c_stride);
@@ -65,13 +90,29 @@ INLINE void product_sums(size_t rows, size_t vectors, size_t panels, enum dtype 
 		for (size_t v = 0; v < panels * vectors; v++)
 			sum[r][v] = (vf){ 0 };
 	}
-	for (; i + K_UNROLL <= k; i += K_UNROLL) {
-		UNROLL
-		for (size_t j = 0; j < K_UNROLL; j++)
-			product_step(rows, vectors, panels, held, a + i + j, a_stride, b, (i + j) * PRODUCT_PANEL, panel_stride,
-			             sum);
+	size_t left = p->k / PRODUCT_UNROLL;
+#ifdef PRODUCT_LOOP
+	if (rows == PRODUCT_ROWS && vectors == PRODUCT_VECTORS && !few && left > 0) {
+		PRODUCT_LOOP(a, a_stride, p->b, left, sum);
+		a += left * PRODUCT_UNROLL;
+		b += left * PRODUCT_UNROLL * PRODUCT_PANEL * len;
+		left = 0;
 	}
-	for (; i < k; i++)
+#endif
+	for (; left > 0; left--) {
+		for (size_t n = 0; few && n < ahead_step; n += CACHE_LINE) {
+			UNROLL
+			for (size_t v = 0; v < panels; v++)
+				__builtin_prefetch(ahead + n + v * panel_stride * len, 0, 2);
+		}
+		UNROLL
+		for (size_t j = 0; j < PRODUCT_UNROLL; j++)
+			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
+		ahead += ahead_step;
+		a += PRODUCT_UNROLL;
+		b += PRODUCT_UNROLL * PRODUCT_PANEL * len;
+	}
+	for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
 		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
@@ -83,21 +124,20 @@ INLINE void product_sums(size_t rows, size_t vectors, size_t panels, enum dtype 
 	}
 }
 
-#define PRODUCT_TILE(name, rows, vectors, panels, held) \
-	static void name(const float *a, size_t a_stride, const void *b, size_t panel_stride, float *c, size_t c_stride, \
-	                 size_t k, bool add) \
+#define PRODUCT_TILE(name, rows, vectors, panels, held, few) \
+	static void name(const struct product_block *p) \
 	{ \
-		product_sums(rows, vectors, panels, held, a, a_stride, b, panel_stride, c, c_stride, k, add); \
+		product_sums(p, rows, vectors, panels, held, few); \
 	}
 
-#if PRODUCT_ROWS == 6
+#if PRODUCT_ROWS == 12
+#define BY_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#elif PRODUCT_ROWS == 6
 #define BY_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #else
 #define BY_ROWS(X) X(1) X(2) X(3) X(4)
 #endif
-#if PRODUCT_VECTORS == 4
-#define BY_VECTORS(X) X(1) X(2) X(3) X(4)
-#elif PRODUCT_VECTORS == 3
+#if PRODUCT_VECTORS == 3
 #define BY_VECTORS(X) X(1) X(2) X(3)
 #else
 #define BY_VECTORS(X) X(1) X(2)
@@ -105,47 +145,87 @@ INLINE void product_sums(size_t rows, size_t vectors, size_t panels, enum dtype 
 
 /* The preprocessor does not take BY_VECTORS for each row count otherwise. */
 #define OF_EACH_TYPE(r, v, panels, name) \
-	PRODUCT_TILE(f32_##name, r, v, panels, DTYPE_F32) \
-	PRODUCT_TILE(bf16_##name, r, v, panels, DTYPE_BF16) \
-	PRODUCT_TILE(f16_##name, r, v, panels, DTYPE_F16)
+	PRODUCT_TILE(many_##name, r, v, panels, DTYPE_F32, false) \
+	PRODUCT_TILE(f32_##name, r, v, panels, DTYPE_F32, true) \
+	PRODUCT_TILE(bf16_##name, r, v, panels, DTYPE_BF16, true) \
+	PRODUCT_TILE(f16_##name, r, v, panels, DTYPE_F16, true)
 #define ROWS_1(v) OF_EACH_TYPE(1, v, 1, 1x##v)
 #define ROWS_2(v) OF_EACH_TYPE(2, v, 1, 2x##v)
 #define ROWS_3(v) OF_EACH_TYPE(3, v, 1, 3x##v)
 #define ROWS_4(v) OF_EACH_TYPE(4, v, 1, 4x##v)
 #define ROWS_5(v) OF_EACH_TYPE(5, v, 1, 5x##v)
 #define ROWS_6(v) OF_EACH_TYPE(6, v, 1, 6x##v)
+#define ROWS_7(v) OF_EACH_TYPE(7, v, 1, 7x##v)
+#define ROWS_8(v) OF_EACH_TYPE(8, v, 1, 8x##v)
+#define ROWS_9(v) OF_EACH_TYPE(9, v, 1, 9x##v)
+#define ROWS_10(v) OF_EACH_TYPE(10, v, 1, 10x##v)
+#define ROWS_11(v) OF_EACH_TYPE(11, v, 1, 11x##v)
+#define ROWS_12(v) OF_EACH_TYPE(12, v, 1, 12x##v)
 #define ALL_VECTORS(r) BY_VECTORS(ROWS_##r)
 
 BY_ROWS(ALL_VECTORS)
 OF_EACH_TYPE(1, PRODUCT_VECTORS, FEW_PANELS, panels_1)
 OF_EACH_TYPE(2, PRODUCT_VECTORS, FEW_PANELS, panels_2)
 
+#define MANY_1(v) many_1x##v,
+#define MANY_2(v) many_2x##v,
+#define MANY_3(v) many_3x##v,
+#define MANY_4(v) many_4x##v,
+#define MANY_5(v) many_5x##v,
+#define MANY_6(v) many_6x##v,
+#define MANY_7(v) many_7x##v,
+#define MANY_8(v) many_8x##v,
+#define MANY_9(v) many_9x##v,
+#define MANY_10(v) many_10x##v,
+#define MANY_11(v) many_11x##v,
+#define MANY_12(v) many_12x##v,
 #define F32_1(v) f32_1x##v,
 #define F32_2(v) f32_2x##v,
 #define F32_3(v) f32_3x##v,
 #define F32_4(v) f32_4x##v,
 #define F32_5(v) f32_5x##v,
 #define F32_6(v) f32_6x##v,
+#define F32_7(v) f32_7x##v,
+#define F32_8(v) f32_8x##v,
+#define F32_9(v) f32_9x##v,
+#define F32_10(v) f32_10x##v,
+#define F32_11(v) f32_11x##v,
+#define F32_12(v) f32_12x##v,
 #define BF16_1(v) bf16_1x##v,
 #define BF16_2(v) bf16_2x##v,
 #define BF16_3(v) bf16_3x##v,
 #define BF16_4(v) bf16_4x##v,
 #define BF16_5(v) bf16_5x##v,
 #define BF16_6(v) bf16_6x##v,
+#define BF16_7(v) bf16_7x##v,
+#define BF16_8(v) bf16_8x##v,
+#define BF16_9(v) bf16_9x##v,
+#define BF16_10(v) bf16_10x##v,
+#define BF16_11(v) bf16_11x##v,
+#define BF16_12(v) bf16_12x##v,
 #define F16_1(v) f16_1x##v,
 #define F16_2(v) f16_2x##v,
 #define F16_3(v) f16_3x##v,
 #define F16_4(v) f16_4x##v,
 #define F16_5(v) f16_5x##v,
 #define F16_6(v) f16_6x##v,
+#define F16_7(v) f16_7x##v,
+#define F16_8(v) f16_8x##v,
+#define F16_9(v) f16_9x##v,
+#define F16_10(v) f16_10x##v,
+#define F16_11(v) f16_11x##v,
+#define F16_12(v) f16_12x##v,
+#define MANY_NAMES(r) { BY_VECTORS(MANY_##r) },
 #define F32_NAMES(r) { BY_VECTORS(F32_##r) },
 #define BF16_NAMES(r) { BY_VECTORS(BF16_##r) },
 #define F16_NAMES(r) { BY_VECTORS(F16_##r) },
 
-enum held { HELD_F32, HELD_BF16, HELD_F16, HELD_COUNT };
+/* MANY: floats that many rows pass by */
+enum held { HELD_MANY, HELD_F32, HELD_BF16, HELD_F16, HELD_COUNT };
 
 /* [held][rows - 1][vectors - 1] of one panel */
 static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTORS] = {
+	{ BY_ROWS(MANY_NAMES) },
 	{ BY_ROWS(F32_NAMES) },
 	{ BY_ROWS(BF16_NAMES) },
 	{ BY_ROWS(F16_NAMES) },
@@ -153,6 +233,7 @@ static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTO
 
 /* [held][rows - 1] of FEW_PANELS */
 static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = {
+	{ many_panels_1, many_panels_2 },
 	{ f32_panels_1, f32_panels_2 },
 	{ bf16_panels_1, bf16_panels_2 },
 	{ f16_panels_1, f16_panels_2 },
@@ -202,18 +283,32 @@ static const float *strip_floats(const struct multiply *m, const struct strip *s
 static size_t partial_sum(size_t k)
 {
 	const size_t parts = k < PARTIAL_SUM ? 1 : (k + PARTIAL_SUM / 2) / PARTIAL_SUM, n = (k + parts - 1) / parts;
-	return (n + K_UNROLL - 1) / K_UNROLL * K_UNROLL;
+	return (n + PRODUCT_UNROLL - 1) / PRODUCT_UNROLL * PRODUCT_UNROLL;
 }
 
-/* Inputs k0..k0+k-1 of the strip for all rows, which are shared out evenly: a tile of one would take as long as a full one. */
-static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, size_t k0, size_t k)
+/*
+ * Inputs k0..k0+k-1 of the strip for all rows, which are shared out evenly: a tile of one would take as long as a full one.
+ * What lies ahead of the panel's inputs by so many is fetched meanwhile; none where that is 0.
+ */
+static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, size_t k0, size_t k,
+                          size_t ahead)
 {
-	const size_t n = (m->rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+	const size_t n = (m->rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS, input_len = PRODUCT_PANEL * dtype_size(m->held);
+	struct product_block p = { .a_stride = m->a_stride,
+		                   .b = b,
+		                   .panel_stride = m->k * PRODUCT_PANEL,
+		                   .c_stride = m->c_stride,
+		                   .k = k,
+		                   .add = k0 != 0,
+		                   .ahead = s->b + (k0 + ahead) * input_len,
+		                   .ahead_step = ahead ? PRODUCT_UNROLL * input_len / n : 0 };
 	for (size_t i = 0; i < n; i++) {
 		const size_t r = m->rows * i / n, rows = m->rows * (i + 1) / n - r;
 		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];
-		tile((const float *)m->a + r * m->a_stride + k0, m->a_stride, b, m->k * PRODUCT_PANEL, s->c + r * m->c_stride,
-		     m->c_stride, k, k0 != 0);
+		p.a = (const float *)m->a + r * m->a_stride + k0;
+		p.c = s->c + r * m->c_stride;
+		tile(&p);
+		p.ahead += k * input_len / n;
 	}
 }
 
@@ -225,7 +320,8 @@ static void multiply_few(const struct multiply *m)
 		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
 		for (size_t k0 = 0; k0 < m->k; k0 += step) {
 			const char *b = s.b + (k0 * PRODUCT_PANEL + s.first * VL) * dtype_size(m->held);
-			multiply_rows(m, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step);
+			/* One row has nothing to do but wait for the weight. */
+			multiply_rows(m, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step, m->rows > 1 ? step : 0);
 		}
 	}
 }
@@ -242,7 +338,7 @@ static void multiply(const struct multiply *m)
 		struct strip s;
 		for (size_t at = 0; at < m->n; at += strip_width(&s)) {
 			s = strip_at(m, at, 1);
-			multiply_rows(m, &s, HELD_F32, strip_floats(m, &s, k0, k), k0, k);
+			multiply_rows(m, &s, HELD_MANY, strip_floats(m, &s, k0, k), k0, k, 0);
 		}
 	}
 }

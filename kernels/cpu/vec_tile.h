@@ -37,7 +37,7 @@ INLINE void attend_step(size_t rows, size_t vectors, bool ragged, const float *a
 
 		UNROLL
 		for (size_t v = 0; v < vectors; v++)
-			sum[r][v] = v_fma(s, ragged ? (vf)((vi)x[v] & ~hidden) : x[v], sum[r][v]);
+			v_add_product(&sum[r][v], s, ragged ? (vf)((vi)x[v] & ~hidden) : x[v]);
 	}
 }
 

@@ -3,6 +3,7 @@
 #define TILE_VECTORS 2
 #define PRODUCT_ROWS 4
 #define PRODUCT_VECTORS 3
+#define PRODUCT_UNROLL 4
 
 #include "unit.h"
 #include "vec.h"
@@ -17,6 +18,57 @@ INLINE vf v_fma(vf a, vf b, vf c)
 {
 	return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
+
+/* In its place and from registers: of its own will gcc moves sums about until some are spilled, and loads a vector once for
+ * every product of it, which is more than the two loads a cycle that there are. */
+INLINE void v_add_product(vf *sum, vf a, vf b)
+{
+	__asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b));
+}
+
+#define PRODUCT_ROW(at, s0, s1, s2) \
+	"vbroadcastss " at ", %[y]\n" \
+	"vfmadd231ps %[x0], %[y], %[" s0 "]\n" \
+	"vfmadd231ps %[x1], %[y], %[" s1 "]\n" \
+	"vfmadd231ps %[x2], %[y], %[" s2 "]\n"
+#define PRODUCT_INPUT(i) \
+	"vmovups 96*" #i "(%[b]), %[x0]\n" \
+	"vmovups 96*" #i "+32(%[b]), %[x1]\n" \
+	"vmovups 96*" #i "+64(%[b]), %[x2]\n" \
+	PRODUCT_ROW("4*" #i "(%[a])", "s0", "s1", "s2") \
+	PRODUCT_ROW("4*" #i "(%[a], %[row])", "s3", "s4", "s5") \
+	PRODUCT_ROW("4*" #i "(%[a], %[row], 2)", "s6", "s7", "s8") \
+	PRODUCT_ROW("4*" #i "(%[a], %[row3])", "s9", "s10", "s11")
+
+/*
+ * Sums of four rows and a panel over n times PRODUCT_UNROLL inputs, n > 0.  Written out: 12 sums, 3 vectors and a factor
+ * are all the registers, and of 20 instructions only 12 multiply, so each one more that a compiler adds is time lost.
+ */
+INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][2 * PRODUCT_VECTORS])
+{
+	const size_t row = a_stride * sizeof *a;
+	vf x0, x1, x2, y;
+
+	__asm__ volatile("vxorps %[s0], %[s0], %[s0]\n" "vxorps %[s1], %[s1], %[s1]\n" "vxorps %[s2], %[s2], %[s2]\n"
+	                 "vxorps %[s3], %[s3], %[s3]\n" "vxorps %[s4], %[s4], %[s4]\n" "vxorps %[s5], %[s5], %[s5]\n"
+	                 "vxorps %[s6], %[s6], %[s6]\n" "vxorps %[s7], %[s7], %[s7]\n" "vxorps %[s8], %[s8], %[s8]\n"
+	                 "vxorps %[s9], %[s9], %[s9]\n" "vxorps %[s10], %[s10], %[s10]\n" "vxorps %[s11], %[s11], %[s11]\n"
+	                 ".p2align 6\n"
+	                 "1:\n"
+	                 PRODUCT_INPUT(0) PRODUCT_INPUT(1) PRODUCT_INPUT(2) PRODUCT_INPUT(3)
+	                 "add $4*4, %[a]\n"
+	                 "add $4*96, %[b]\n"
+	                 "dec %[n]\n"
+	                 "jnz 1b\n"
+	                 : [s0] "=&x"(sum[0][0]), [s1] "=&x"(sum[0][1]), [s2] "=&x"(sum[0][2]),
+	                   [s3] "=&x"(sum[1][0]), [s4] "=&x"(sum[1][1]), [s5] "=&x"(sum[1][2]),
+	                   [s6] "=&x"(sum[2][0]), [s7] "=&x"(sum[2][1]), [s8] "=&x"(sum[2][2]),
+	                   [s9] "=&x"(sum[3][0]), [s10] "=&x"(sum[3][1]), [s11] "=&x"(sum[3][2]),
+	                   [x0] "=&x"(x0), [x1] "=&x"(x1), [x2] "=&x"(x2), [y] "=&x"(y), [a] "+&r"(a), [b] "+&r"(b), [n] "+&r"(n)
+	                 : [row] "r"(row), [row3] "r"(3 * row)
+	                 : "memory", "cc");
+}
+#define PRODUCT_LOOP product_loop
 
 INLINE vf v_max(vf a, vf b)
 {

@@ -2,13 +2,13 @@
  * The rate of the cpu back end's products beside the machine's limits and oneDNN, on all threads; tab separated, and
  * lines with # tell the limits.
  *
- *	products [-l] [-j THREADS]	-l: the layer alone
+ *	products [-l] [-s ROWS,N,K] [-j THREADS]	-l: the layer alone, -s: one product alone
  *
  *   rows n k       the shape, or `layer`: the products of one block of a 1 B parameter model, ours with their epilogues
  *                  (the add into the stream, activation times up as an operand), oneDNN's without
  *   f32 bf16       GF/s of ours, with f32 weights and with bf16 weights, which are widened where no unit multiplies them
  *   onednn ...     GF/s of oneDNN with f32 and with bf16 matrices (0: not on this processor), weights packed as it likes
- *   of_peak ...    shares of the vector unit's peak, and of oneDNN: the faster of its two for bf16
+ *   of_peak ...    shares of the vector unit's peak in the same rounds, and of oneDNN: the faster of its two for bf16
  *   f32_bytes ...  GB/s: weights, operand and results once each
  *   per_byte ...   floating-point operations a byte, for the roofline (roofline.gp)
  *
@@ -31,7 +31,6 @@ enum { TILE = 512, ROUNDS = 5, SIDES = 4 };
 struct bench {
 	struct workers *workers;
 	struct device *d;
-	double peak;
 };
 
 /* One product, with f32 and with bf16 weights each: ours, and oneDNN's. */
@@ -200,14 +199,14 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print_line(const struct bench *b, const char *name, const double time[SIDES], double flops, const double bytes[2])
+static void print_line(const char *name, const double time[SIDES], double peak, double flops, const double bytes[2])
 {
 	double rate[SIDES];
 
 	for (int side = 0; side < SIDES; side++)
 		rate[side] = 1e-9 * flops / time[side];
 	printf("%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\n", name, rate[0], rate[1],
-	       rate[2], rate[3], rate[0] / b->peak, rate[1] / b->peak, rate[0] / rate[2], rate[1] / fmax(rate[2], rate[3]),
+	       rate[2], rate[3], rate[0] / peak, rate[1] / peak, rate[0] / rate[2], rate[1] / fmax(rate[2], rate[3]),
 	       1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1], flops / bytes[0], flops / bytes[1]);
 	fflush(stdout);
 }
@@ -215,11 +214,14 @@ static void print_line(const struct bench *b, const char *name, const double tim
 /* One product, or the n of a layer. */
 static void measure(const struct bench *b, const char *name, struct product *p, size_t n)
 {
-	double times[SIDES][ROUNDS], median[SIDES], flops = 0, bytes[2] = { 0 };
+	double times[SIDES][ROUNDS], median[SIDES], peak[ROUNDS], flops = 0, bytes[2] = { 0 };
 
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < ROUNDS; i++) {
+		peak[i] = machine_flops(b->workers);
 		for (int side = 0; side < SIDES; side++)
 			times[side][i] = seconds(b, p, n, side);
+	}
+	qsort(peak, ROUNDS, sizeof *peak, by_size);
 	for (int side = 0; side < SIDES; side++) {
 		qsort(times[side], ROUNDS, sizeof(double), by_size);
 		median[side] = times[side][ROUNDS / 2];
@@ -231,7 +233,7 @@ static void measure(const struct bench *b, const char *name, struct product *p, 
 		for (int side = 0; side < 2; side++)
 			bytes[side] += width * k * (double)dtype_size(types[side]) + 4 * rows * (k + width);
 	}
-	print_line(b, name, median, flops, bytes);
+	print_line(name, median, peak[ROUNDS / 2], flops, bytes);
 }
 
 static void measure_product(const struct bench *b, size_t rows, size_t n, size_t k)
@@ -256,7 +258,7 @@ static void measure_layer(const struct bench *b, size_t rows)
 		product_close(&p[i]);
 }
 
-static void measure_limits(struct bench *b)
+static void measure_limits(const struct bench *b)
 {
 	const size_t len = 256 << 20;
 	uint64_t sums[4096] = { 0 };
@@ -270,9 +272,8 @@ static void measure_limits(struct bench *b)
 	}
 	qsort(flops, ROUNDS, sizeof *flops, by_size);
 	qsort(bytes, ROUNDS, sizeof *bytes, by_size);
-	b->peak = flops[ROUNDS - 1];
 	printf("# unit %s, %zu threads; vector peak %.1f GF/s (median %.1f), reads %.1f GB/s (median %.1f)\n", ops_cpu.unit(b->d),
-	       workers_count(b->workers), b->peak, flops[ROUNDS / 2], bytes[ROUNDS - 1], bytes[ROUNDS / 2]);
+	       workers_count(b->workers), flops[ROUNDS - 1], flops[ROUNDS / 2], bytes[ROUNDS - 1], bytes[ROUNDS / 2]);
 	printf("# packing of %zu bytes of bf16: ", len / 4);
 	free(p);
 }
@@ -358,15 +359,19 @@ int main(int argc, char **argv)
 {
 	struct bench b = { 0 };
 	struct error e;
-	size_t threads = 0;
+	size_t threads = 0, rows = 0, n = 0, k = 0;
 
 	bool layer = false;
 
-	for (int c; (c = getopt(argc, argv, "lj:")) != -1;)
+	for (int c; (c = getopt(argc, argv, "lj:s:")) != -1;)
 		if (c == 'j')
 			threads = strtoul(optarg, NULL, 10);
-		else
+		else if (c == 'l')
 			layer = true;
+		else if (c != 's' || sscanf(optarg, "%zu,%zu,%zu", &rows, &n, &k) != 3 || !rows || !n || !k) {
+			fprintf(stderr, "usage: products [-l] [-s ROWS,N,K] [-j THREADS]\n");
+			return 2;
+		}
 	b.workers = workers_open(threads, &e);
 	b.d = b.workers ? ops_cpu.open(b.workers, &(struct device_choice){ .index = -1 }, &e) : NULL;
 	if (!b.d) {
@@ -377,8 +382,11 @@ int main(int argc, char **argv)
 	measure_packing(&b);
 	printf("rows\tn\tk\tf32\tbf16\tonednn_f32\tonednn_bf16\tf32_of_peak\tbf16_of_peak\tf32_of_onednn\tbf16_of_onednn\t"
 	       "f32_bytes\tbf16_bytes\tf32_per_byte\tbf16_per_byte\n");
-	measure_layer(&b, 1024);
-	if (!layer)
+	if (rows)
+		measure_product(&b, rows, n, k);
+	else
+		measure_layer(&b, 1024);
+	if (!rows && !layer)
 		measure_shapes(&b);
 	ops_cpu.close(b.d);
 	workers_close(b.workers);
