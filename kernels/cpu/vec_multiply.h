@@ -3,8 +3,8 @@
  * Each sum is one chain of v_fma over about PARTIAL_SUM inputs, and these partial sums are added in their order; so neither the
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
- * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and may
- * define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns.
+ * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and
+ * may define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns.
  *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
  * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
