@@ -7,6 +7,7 @@
 #include "loader.h"
 #include "memory.h"
 #include "packing.h"
+#include "pools.h"
 #include "progress.h"
 
 struct pass {
@@ -26,6 +27,8 @@ struct pass {
 	size_t from, to;
 	size_t layer;                   /* that runs */
 	void *site_rows[SITE_COUNT];    /* (batch_rows, width), made when first wanted */
+	struct pools *pools;
+	bool tapped;                    /* whether any tap reads in this layer */
 	struct sweep_times times;
 };
 
@@ -33,11 +36,7 @@ struct pass {
 
 static size_t site_row_len(const struct sweep *s, enum site site)
 {
-	size_t dim[FRAME_DIMS], width = 1;
-	int n = site_shape(site, s->m, dim);
-	for (int i = 0; i < n; i++)
-		width *= dim[i];
-	return width * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
+	return site_width(site, s->m) * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
 }
 
 /* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
@@ -79,7 +78,7 @@ size_t sweep_arena_len(const struct sweep *s)
 /* What is taken of the device: coming layers and those that run, rows, the block's buffers. */
 static size_t device_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
 {
-	return loader_n_arenas(s) * sweep_arena_len(s) + 2 * n_rows * s->m->width * dtype_size(s->ops->work) +
+	return loader_n_arenas(s) * sweep_arena_len(s) + n_rows * pools_row_len(s) + 2 * n_rows * s->m->width * dtype_size(s->ops->work) +
 	       block_len(s->ops, s->device, s->m, workers_count(s->workers), n_rows, wanted, s->filters);
 }
 
@@ -169,27 +168,37 @@ static int filter_scores(void *context, enum site site, size_t row, struct rows 
 
 /* -------- taps */
 
-struct scores_of {
+/* What is tapped of a frame's rows in this batch. */
+struct tapped {
 	struct block *block;
 	size_t batch_row;
+	const struct pools *pools;
+	size_t owner;           /* the first of its rows */
 };
 
 static void give_scores(void *context, size_t row, size_t n, bool probs, void *to)
 {
-	const struct scores_of *s = context;
-	block_scores(s->block, s->batch_row + row, n, probs, to);
+	const struct tapped *t = context;
+	block_scores(t->block, t->batch_row + row, n, probs, to);
+}
+
+static const double *const *give_sums(void *context, enum site site, size_t pool)
+{
+	const struct tapped *t = context;
+	const double *const *sums = pools_sums(t->pools, site, pool);
+	return sums ? sums + t->owner : NULL;
 }
 
 static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, struct error *e)
 {
 	const struct sweep *s = p->s;
-	bool any = false;
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		any |= sites->read[site] != NULL;
-	for (size_t i = 0; any && i < p->current->n_pieces; i++) {
+	struct tapped tapped = { .block = p->block, .pools = p->pools };
+	for (size_t i = 0; p->tapped && i < p->current->n_pieces; i++) {
 		const struct piece *o = &p->current->pieces[i];
-		struct scores_of scores = { p->block, o->row };
-		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .context = &scores };
+		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .sums = give_sums, .context = &tapped };
+		tapped.batch_row = o->row;
+		while (tapped.owner < p->current->n_owners && p->current->owners[tapped.owner].row < o->row)
+			tapped.owner++;
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			if (sites->read[site] && !site_by_length(site))
 				rows.at[site] = (char *)sites->read[site] + o->row * site_row_len(s, site);
@@ -204,8 +213,10 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	bool wanted[SITE_COUNT];
 	*sites = (struct sites){ 0 };
 	taps_wanted(p->s->hooks->taps, (int)layer, wanted);
+	p->tapped = false;
 	for (enum site site = 0; site < SITE_COUNT; site++) {
-		if (!wanted[site])
+		p->tapped |= wanted[site];
+		if (!wanted[site] || (pools_can(site) && !taps_want_rows(p->s->hooks->taps, (int)layer, site)))
 			continue;
 		if (!p->site_rows[site]) {
 			size_t len = site_by_length(site) ? 1 : p->packing.batch_rows * site_row_len(p->s, site);
@@ -222,6 +233,7 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	sites->plain = p->s->plain;
 	patches_wanted(p->s->hooks->patches, (int)layer, sites->patched);
 	filters_wanted(p->s->hooks->filters, (int)layer, sites->filtered);
+	pools_want(p->pools, layer, sites);
 	return 0;
 }
 
@@ -239,9 +251,11 @@ static int run_layers(struct pass *p, struct error *e)
 		    block_run(p->block, loader_layer(p->loader, layer), &p->carry[layer - p->from], &p->current->batch,
 		              p->s->resid, &sites, e) < 0)
 			return -1;
+		if (p->tapped)
+			p->s->ops->wait(p->s->device); /* so that the stopwatch tells the block's time from the taps' */
 		double end = clock_seconds();
 		p->times.compute += end - start;
-		if (tap_layer(p, layer, &sites, e) < 0)
+		if (pools_run(p->pools, layer, p->current, e) < 0 || tap_layer(p, layer, &sites, e) < 0)
 			return -1;
 		p->times.taps += clock_seconds() - end;
 	}
@@ -416,6 +430,7 @@ static void pass_release(struct pass *p)
 		carry_release(&p->carry[i]);
 	for (enum site site = 0; site < SITE_COUNT; site++)
 		free(p->site_rows[site]);
+	pools_close(p->pools);
 	free(p->carry);
 	block_close(p->block);
 	loader_close(p->loader);
@@ -446,7 +461,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
-	p.work = check_device(s, p.packing.batch_rows, any, e) < 0 ? NULL : packed_open(&p.packing, e);
+	p.pools = check_device(s, p.packing.batch_rows, any, e) < 0 ? NULL : pools_open(s, p.packing.batch_rows, e);
+	p.work = p.pools ? packed_open(&p.packing, e) : NULL;
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, p.packing.batch_rows, any, s->filters, e) : NULL;
 	if (p.block && !s->ops->host)
 		p.other = packed_open(&p.packing, e);

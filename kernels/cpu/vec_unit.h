@@ -9,6 +9,7 @@ const struct unit UNIT = {
 	.name = UNIT_NAME,
 	.widen = row_widen,
 	.narrow = row_narrow,
+	.pool = rows_pool,
 	.product = { VL, PRODUCT_PANEL, 1, 1, multiply },
 	.norm = row_norm,
 	.activate = row_activate,
