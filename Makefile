@@ -61,6 +61,7 @@ FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # flags.  It changes no value.
 FLAGS_cpu_weights = -O3
 FLAGS_dtype = -O3 -fno-trapping-math
+FLAGS_pooling = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_compare_sums = -O3 -fno-trapping-math
 FLAGS_components = -O3

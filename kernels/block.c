@@ -77,6 +77,8 @@ static int filter_site(struct block *b, enum site site, struct error *e)
 	copy_batch(b, site, b->dense, IN);
 	if (b->sites->read[site])
 		memcpy(b->sites->read[site], b->dense, len);
+	if (b->sites->aside[site])
+		copy_batch(b, site, b->sites->aside[site], ASIDE);
 	return 0;
 }
 

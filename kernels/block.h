@@ -28,6 +28,8 @@ struct sites {
 	/* (T, width) working type (int32_t for expert_idx), dense, for each site that is read; NULL: not wanted.
 	 * attn_scores and attn_probs are asked for afterwards, by block_scores. */
 	void *read[SITE_COUNT];
+	/* The same rows, put aside in the device's memory: (T, width) working type, dense, to be there after the block. */
+	void *aside[SITE_COUNT];
 
 	/* Changes rows first..first+rows.n-1 of the batch in place.  Called on any thread. */
 	void (*patch)(void *context, enum site site, size_t first, struct rows rows);

@@ -127,7 +127,7 @@ struct operand batch_operand(const struct tile *t, void *p, const struct weight 
 
 bool site_wanted(const struct block *b, enum site s)
 {
-	return b->sites->read[s] || b->sites->patched[s] || b->sites->filtered[s];
+	return b->sites->read[s] || b->sites->aside[s] || b->sites->patched[s] || b->sites->filtered[s];
 }
 
 static void *dense_at(const struct tile *t, void *base, size_t row, size_t width)
@@ -149,6 +149,8 @@ void copy_site(const struct tile *t, enum site site, void *dense, enum direction
 		void *at = dense_at(t, dense, by_run ? r.skip : 0, rows.width);
 		if (direction == OUT)
 			ops->store(t->b->device, at, ops->work, rows);
+		else if (direction == ASIDE)
+			ops->copy(t->b->device, (struct rows){ at, rows.n, rows.width, rows.width }, rows);
 		else
 			ops->load(t->b->device, rows, at, ops->work);
 	}
@@ -188,4 +190,6 @@ void at_site(const struct tile *t, enum site site)
 		patch_site(t, site);
 	if (sites->read[site] && !sites->filtered[site])
 		copy_site(t, site, sites->read[site], OUT);
+	if (sites->aside[site] && !sites->filtered[site])
+		copy_site(t, site, sites->aside[site], ASIDE);
 }

@@ -91,8 +91,8 @@ bool site_wanted(const struct block *b, enum site s);
 /* After the step that made it: patched, and read unless a filter has still to answer. */
 void at_site(const struct tile *t, enum site site);
 
-/* Between a site's rows of this tile and a dense (T, width). */
-enum direction { OUT, IN };
+/* Between a site's rows of this tile and a dense (T, width): the host's, or the device's of what is put aside. */
+enum direction { OUT, IN, ASIDE };
 void copy_site(const struct tile *t, enum site site, void *dense, enum direction direction);
 
 /* -------- block_plain.c */

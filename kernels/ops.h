@@ -89,6 +89,17 @@ struct routing {                /* of n rows */
 	size_t k;
 };
 
+/* Rows row..row+n-1, n at least 1. */
+struct row_run {
+	size_t row, n;
+};
+
+/* One row of many: those of runs first..first+n-1 of a list, n at least 1, one after another. */
+struct pooled_row {
+	size_t first, n;
+	bool continues;         /* and before them what its place has already */
+};
+
 /* A product's results on their way: what it is for, so that a back end can finish it while it is in cache.  Same bits as the
  * separate operations. */
 struct gate {
@@ -185,6 +196,14 @@ struct ops {
 	void (*store)(struct device *d, void *to, enum dtype dtype, struct rows from);
 	/* Rows to rows of the same width. */
 	void (*copy)(struct device *d, struct rows to, struct rows from);
+
+	/*
+	 * to (n, width) f64, the host's memory: row i is the sum of the rows that list[i] names among `from` or, with `largest`, the
+	 * largest of each column (a NaN among them: NaN), in double, one row after another in their order, beginning with a copy
+	 * of the first.  It has arrived after `wait`.  Called once a batch; shares its work out over the workers itself.
+	 */
+	void (*pool)(struct device *d, bool largest, const struct pooled_row *list, size_t n, const struct row_run *runs,
+	             struct rows from, double *to);
 
 	/* Rounds rows in place to the nearest value of `dtype`. */
 	void (*round)(struct device *d, struct rows rows, enum dtype dtype);

@@ -7,6 +7,7 @@
 #include "loader.h"
 #include "memory.h"
 #include "packing.h"
+#include "pools.h"
 #include "progress.h"
 
 /* What a device's memory is used for. */
@@ -33,6 +34,8 @@ struct pass {
 	size_t from, to;
 	size_t layer;                   /* that runs */
 	void *site_rows[SITE_COUNT];    /* (batch_rows, width), made when first wanted */
+	struct pools *pools;
+	bool tapped;                    /* whether any tap reads in this layer */
 	struct sweep_times times;
 };
 
@@ -40,11 +43,7 @@ struct pass {
 
 static size_t site_row_len(const struct sweep *s, enum site site)
 {
-	size_t dim[FRAME_DIMS], width = 1;
-	int n = site_shape(site, s->m, dim);
-	for (int i = 0; i < n; i++)
-		width *= dim[i];
-	return width * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
+	return site_width(site, s->m) * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
 }
 
 /* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
@@ -87,7 +86,7 @@ static struct layer_len most_layer_len(const struct sweep *s)
 static size_t device_len(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
 {
 	return loader_n_arenas(s) * (a->layer.vectors + (a->window ? 0 : a->layer.weights)) + a->window +
-	       2 * a->rows * s->m->width * dtype_size(s->ops->work) +
+	       a->rows * pools_row_len(s) + 2 * a->rows * s->m->width * dtype_size(s->ops->work) +
 	       block_len(s->ops, s->device, s->m, workers_count(s->workers), a->rows, a->tile, wanted, s->filters);
 }
 
@@ -233,27 +232,37 @@ static int filter_scores(void *context, enum site site, size_t row, struct rows 
 
 /* -------- taps */
 
-struct scores_of {
+/* What is tapped of a frame's rows in this batch. */
+struct tapped {
 	struct block *block;
 	size_t batch_row;
+	const struct pools *pools;
+	size_t owner;           /* the first of its rows */
 };
 
 static void give_scores(void *context, size_t row, size_t n, bool probs, void *to)
 {
-	const struct scores_of *s = context;
-	block_scores(s->block, s->batch_row + row, n, probs, to);
+	const struct tapped *t = context;
+	block_scores(t->block, t->batch_row + row, n, probs, to);
+}
+
+static const double *const *give_sums(void *context, enum site site, size_t pool)
+{
+	const struct tapped *t = context;
+	const double *const *sums = pools_sums(t->pools, site, pool);
+	return sums ? sums + t->owner : NULL;
 }
 
 static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, struct error *e)
 {
 	const struct sweep *s = p->s;
-	bool any = false;
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		any |= sites->read[site] != NULL;
-	for (size_t i = 0; any && i < p->current->n_pieces; i++) {
+	struct tapped tapped = { .block = p->block, .pools = p->pools };
+	for (size_t i = 0; p->tapped && i < p->current->n_pieces; i++) {
 		const struct piece *o = &p->current->pieces[i];
-		struct scores_of scores = { p->block, o->row };
-		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .context = &scores };
+		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .sums = give_sums, .context = &tapped };
+		tapped.batch_row = o->row;
+		while (tapped.owner < p->current->n_owners && p->current->owners[tapped.owner].row < o->row)
+			tapped.owner++;
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			if (sites->read[site] && !site_by_length(site))
 				rows.at[site] = (char *)sites->read[site] + o->row * site_row_len(s, site);
@@ -268,8 +277,10 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	bool wanted[SITE_COUNT];
 	*sites = (struct sites){ 0 };
 	taps_wanted(p->s->hooks->taps, (int)layer, wanted);
+	p->tapped = false;
 	for (enum site site = 0; site < SITE_COUNT; site++) {
-		if (!wanted[site])
+		p->tapped |= wanted[site];
+		if (!wanted[site] || (pools_can(site) && !taps_want_rows(p->s->hooks->taps, (int)layer, site)))
 			continue;
 		if (!p->site_rows[site]) {
 			size_t len = site_by_length(site) ? 1 : p->packing.batch_rows * site_row_len(p->s, site);
@@ -286,6 +297,7 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 	sites->plain = p->s->plain;
 	patches_wanted(p->s->hooks->patches, (int)layer, sites->patched);
 	filters_wanted(p->s->hooks->filters, (int)layer, sites->filtered);
+	pools_want(p->pools, layer, sites);
 	return 0;
 }
 
@@ -303,9 +315,11 @@ static int run_layers(struct pass *p, struct error *e)
 		    block_run(p->block, loader_layer(p->loader, layer), &p->carry[layer - p->from], &p->current->batch,
 		              p->s->resid, &sites, e) < 0)
 			return -1;
+		if (p->tapped)
+			p->s->ops->wait(p->s->device); /* so that the stopwatch tells the block's time from the taps' */
 		double end = clock_seconds();
 		p->times.compute += end - start;
-		if (tap_layer(p, layer, &sites, e) < 0)
+		if (pools_run(p->pools, layer, p->current, e) < 0 || tap_layer(p, layer, &sites, e) < 0)
 			return -1;
 		p->times.taps += clock_seconds() - end;
 	}
@@ -484,6 +498,7 @@ static void pass_release(struct pass *p)
 		carry_release(&p->carry[i]);
 	for (enum site site = 0; site < SITE_COUNT; site++)
 		free(p->site_rows[site]);
+	pools_close(p->pools);
 	free(p->carry);
 	block_close(p->block);
 	loader_close(p->loader);
@@ -516,7 +531,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
 	bool shared = share_out(s, &a, any, e) == 0;
 	p.packing = (struct packing){ .s = s, .batch_rows = a.rows };
-	p.work = shared ? packed_open(&p.packing, e) : NULL;
+	p.pools = shared ? pools_open(s, a.rows, e) : NULL;
+	p.work = p.pools ? packed_open(&p.packing, e) : NULL;
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, a.rows, a.tile, any, s->filters, e) : NULL;
 	if (p.block && !s->ops->host)
 		p.other = packed_open(&p.packing, e);

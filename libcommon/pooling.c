@@ -1,7 +1,6 @@
 #include "pooling.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,11 +124,35 @@ int pool_range(const struct pool *p, const struct sample *s, uint32_t *first, ui
 
 int pool_wants(const struct pool *p, const struct sample *s, uint32_t position)
 {
-	uint32_t first, n;
+	uint32_t first = 0, n = 0;
 	struct error ignored;
 	if (pool_range(p, s, &first, &n, &ignored) < 0 || position < first || position - first >= n)
 		return 0;
 	return p->kind != POOL_SPAN || in_span(s, position);
+}
+
+bool pool_largest(const struct pool *p)
+{
+	return p->kind == POOL_MAX || (p->kind == POOL_SPAN && p->over == POOL_MAX);
+}
+
+int pool_next_run(const struct pool *p, const struct sample *s, uint32_t *at, uint32_t end, struct span *run, struct error *e)
+{
+	uint32_t first = 0, n = 0;
+	if (pool_range(p, s, &first, &n, e) < 0)
+		return -1;
+	uint32_t from = *at > first ? *at : first, stop = end < first + n ? end : first + n, to = stop;
+	if (p->kind == POOL_SPAN) {
+		while (from < stop && !in_span(s, from))
+			from++;
+		for (to = from; to < stop && in_span(s, to);)
+			to++;
+	}
+	*run = (struct span){ from, to };
+	*at = end;
+	if (from < to)
+		*at = to;
+	return from < to;
 }
 
 /* -------- rows as they come */
@@ -198,18 +221,25 @@ static struct text own(struct text t)
 	return t.p ? (struct text){ mem_slice(t.p, t.len), t.len } : t;
 }
 
-/* The sequence that f belongs to, or one that is free. */
-static struct open *find_open(struct pooler *p, const struct frame *f)
+/* The sequence that f belongs to; NULL: it has no sample under way. */
+static struct open *busy_open(const struct pooler *p, const struct frame *f)
 {
-	struct open *idle = NULL;
 	for (size_t i = 0; i < p->n_open; i++) {
 		struct open *o = p->open[i];
-		if (!o->busy)
-			idle = o;
-		else if (o->layer == f->layer && o->variant == f->variant && text_equal(o->site, f->site) &&
-		         text_equal(o->name, f->name))
+		if (o->busy && o->layer == f->layer && o->variant == f->variant && text_equal(o->site, f->site) &&
+		    text_equal(o->name, f->name))
 			return o;
 	}
+	return NULL;
+}
+
+/* The same, or one that is free. */
+static struct open *find_open(struct pooler *p, const struct frame *f)
+{
+	struct open *idle = busy_open(p, f);
+	for (size_t i = 0; i < p->n_open && !idle; i++)
+		if (!p->open[i]->busy)
+			idle = p->open[i];
 	if (!idle) {
 		mem_grow((void **)&p->open, &p->open_capacity, p->n_open + 1, sizeof *p->open);
 		idle = p->open[p->n_open++] = mem_zero(1, sizeof *idle);
@@ -233,47 +263,108 @@ static void begin_sample(struct open *o, const struct frame *f, const struct sam
 	mem_grow((void **)&o->row, &o->capacity, width + 1, sizeof *o->row);
 }
 
-static void pool_row(struct open *o, enum pool_kind kind, const double *x)
+/* One of several values as it lies in memory, of a type that the loops below are made for. */
+static inline double value_at(const char *x, enum dtype type, size_t i)
 {
-	double *row = o->row;
-	size_t width = o->width;
-	if (!o->n_rows++) {
-		memcpy(row, x, width * sizeof *row);
-	} else if (kind == POOL_MEAN) {
-		for (size_t i = 0; i < width; i++)
-			row[i] += x[i];
-	} else {
-		for (size_t i = 0; i < width; i++)
-			row[i] = x[i] > row[i] || isnan(x[i]) ? x[i] : row[i];
+	uint16_t half;
+	float single;
+	double wide;
+	switch (type) {
+	case DTYPE_BF16:
+		memcpy(&half, x + i * sizeof half, sizeof half);
+		return bf16_to_f32(half);
+	case DTYPE_F32:
+		memcpy(&single, x + i * sizeof single, sizeof single);
+		return single;
+	default:
+		memcpy(&wide, x + i * sizeof wide, sizeof wide);
+		return wide;
 	}
 }
 
-/* Takes a sample's rows of one frame; `rows` is moved behind them. */
-static int add_sample(struct pooler *p, struct open *o, const struct frame *f, const struct sample *s,
-                      const char **rows, struct error *e)
+/* A row joins the sum, or the largest.  Inlined with the type and the kind constant, so that it is a loop of vectors. */
+static inline __attribute__((always_inline)) void join_as(double *restrict row, const char *restrict x, enum dtype type,
+                                                          bool largest, size_t n)
 {
-	size_t width = frame_width(f), row_len = width * dtype_size(f->dtype);
+	if (!largest)
+		for (size_t i = 0; i < n; i++)
+			row[i] += value_at(x, type, i);
+	else
+		for (size_t i = 0; i < n; i++) {
+			double v = value_at(x, type, i);
+			row[i] = v > row[i] || v != v ? v : row[i];
+		}
+}
+
+static void join_row(double *row, const char *x, enum dtype type, bool largest, size_t n)
+{
+	switch (type) {
+	case DTYPE_BF16: largest ? join_as(row, x, DTYPE_BF16, true, n) : join_as(row, x, DTYPE_BF16, false, n); break;
+	case DTYPE_F32: largest ? join_as(row, x, DTYPE_F32, true, n) : join_as(row, x, DTYPE_F32, false, n); break;
+	default: largest ? join_as(row, x, DTYPE_F64, true, n) : join_as(row, x, DTYPE_F64, false, n);
+	}
+}
+
+static void pool_rows(struct pooler *p, struct open *o, const char *rows, enum dtype type, uint32_t n)
+{
+	bool direct = type == DTYPE_BF16 || type == DTYPE_F32 || type == DTYPE_F64;
+	size_t width = o->width, row_len = width * dtype_size(type);
+	for (uint32_t i = 0; i < n; i++, rows += row_len) {
+		if (!o->n_rows++) {
+			dtype_convert(o->row, DTYPE_F64, rows, type, width);
+		} else if (direct) {
+			join_row(o->row, rows, type, pool_largest(&p->pool), width);
+		} else {
+			dtype_convert(p->scratch, DTYPE_F64, rows, type, width);
+			join_row(o->row, (const char *)p->scratch, DTYPE_F64, pool_largest(&p->pool), width);
+		}
+	}
+}
+
+/* What comes in with a frame: its rows, or what somebody has made of them. */
+struct incoming {
+	const struct frame *f;
+	const char *rows;
+	const double *const *sums;      /* NULL: rows */
+};
+
+/* Whether the sample's part of the frame follows what came before. */
+static int check_order(const struct open *o, const struct sample *s, size_t width, struct error *e)
+{
 	const char *id = s->id.p ? s->id.p : "";
-	if (!o->busy)
-		begin_sample(o, f, s, width);
 	if (o->seq != s->seq || !text_equal(o->id, s->id.p ? s->id : text_of("")))
 		return error_set(e, "sample '%s' begins before the last positions of sample '%s' have come", id, o->id.p);
 	if (s->first != o->next)
 		return error_set(e, "rows of sample '%s' begin at position %u where %u is due", id, s->first, o->next);
 	if (o->width != width)
 		return error_set(e, "rows of sample '%s' change their width from %zu to %zu", id, o->width, width);
-	uint32_t first, n;
-	if (pool_range(&p->pool, s, &first, &n, e) < 0)
+	return 0;
+}
+
+/* Takes a sample's rows of one frame; `in` is moved behind them. */
+static int add_sample(struct pooler *p, struct open *o, struct incoming *in, const struct sample *s, struct error *e)
+{
+	size_t width = frame_width(in->f), row_len = width * dtype_size(in->f->dtype);
+	if (!o->busy)
+		begin_sample(o, in->f, s, width);
+	if (check_order(o, s, width, e) < 0)
 		return -1;
-	enum pool_kind kind = p->pool.kind == POOL_SPAN ? p->pool.over : p->pool.kind;
-	for (uint32_t i = 0; i < s->n; i++) {
-		uint32_t position = s->first + i;
-		if (position < first || position - first >= n || (p->pool.kind == POOL_SPAN && !in_span(s, position)))
-			continue;
-		dtype_convert(p->scratch, DTYPE_F64, *rows + i * row_len, f->dtype, width);
-		pool_row(o, kind, p->scratch);
+	struct span run;
+	uint32_t at = s->first;
+	int more;
+	while ((more = pool_next_run(&p->pool, s, &at, s->first + s->n, &run, e)) > 0) {
+		if (in->sums)
+			o->n_rows += run.end - run.start;
+		else
+			pool_rows(p, o, in->rows + (run.start - s->first) * row_len, in->f->dtype, run.end - run.start);
 	}
-	*rows += s->n * row_len;
+	if (more < 0)
+		return -1;
+	const double *sum = in->sums && s->n ? *in->sums++ : NULL;
+	if (sum)
+		memcpy(o->row, sum, width * sizeof *o->row);
+	if (!in->sums)
+		in->rows += s->n * row_len;
 	o->next += s->n;
 	return 0;
 }
@@ -291,15 +382,15 @@ static void finish_row(struct pooler *p, struct open *o, enum dtype type, char *
 }
 
 /* Pools into f's samples that end here: `ended` (n_samples) and `rows` of the output. */
-static int pool_frame(struct pooler *p, const struct frame *f, struct sample *ended, size_t *n_ended, char *rows,
+static int pool_frame(struct pooler *p, struct incoming in, struct sample *ended, size_t *n_ended, char *rows,
                       enum dtype type, struct error *e)
 {
-	const char *from = f->rows;
+	const struct frame *f = in.f;
 	size_t row_len = frame_width(f) * dtype_size(type);
 	for (size_t i = 0; i < f->n_samples; i++) {
 		const struct sample *s = &f->samples[i];
 		struct open *o = find_open(p, f);
-		if (add_sample(p, o, f, s, &from, e) < 0)
+		if (add_sample(p, o, &in, s, e) < 0)
 			return -1;
 		if (o->next < s->len)
 			continue;
@@ -316,8 +407,9 @@ static int pool_frame(struct pooler *p, const struct frame *f, struct sample *en
 	return 0;
 }
 
-int pooler_add(struct pooler *p, const struct frame *f, struct frame **out, struct error *e)
+static int put(struct pooler *p, struct incoming in, struct frame **out, struct error *e)
 {
+	const struct frame *f = in.f;
 	*out = NULL;
 	if (f->pool.p)
 		return error_set(e, "the rows are pooled already (%s)", f->pool.p);
@@ -331,7 +423,7 @@ int pooler_add(struct pooler *p, const struct frame *f, struct frame **out, stru
 		return -1;
 	struct sample *ended = mem_zero(f->n_samples, sizeof *ended);
 	size_t n_ended = 0;
-	int rc = pool_frame(p, f, ended, &n_ended, rows, type, e);
+	int rc = pool_frame(p, in, ended, &n_ended, rows, type, e);
 	if (rc == 0 && (n_ended || !f->n_samples)) {
 		struct frame like = *f;
 		like.samples = ended;
@@ -345,4 +437,20 @@ int pooler_add(struct pooler *p, const struct frame *f, struct frame **out, stru
 	free(ended);
 	free(rows);
 	return rc;
+}
+
+int pooler_add(struct pooler *p, const struct frame *f, struct frame **out, struct error *e)
+{
+	return put(p, (struct incoming){ .f = f, .rows = f->rows }, out, e);
+}
+
+int pooler_put(struct pooler *p, const struct frame *f, const double *const *sums, struct frame **out, struct error *e)
+{
+	return put(p, (struct incoming){ .f = f, .sums = sums }, out, e);
+}
+
+const double *pooler_sum(const struct pooler *p, const struct frame *f, const struct sample *s)
+{
+	const struct open *o = busy_open(p, f);
+	return o && o->seq == s->seq && o->n_rows ? o->row : NULL;
 }

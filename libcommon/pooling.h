@@ -33,6 +33,16 @@ int pool_wants(const struct pool *p, const struct sample *s, uint32_t position);
 int pool_range(const struct pool *p, const struct sample *s, uint32_t *first, uint32_t *n, struct error *e) MUST_CHECK;
 
 /*
+ * The next run of positions that go into the pooled row, at or after *at and before `end`, and *at behind it.
+ * 1; 0: none is left; -1 and e: pool_range's error.
+ */
+int pool_next_run(const struct pool *p, const struct sample *s, uint32_t *at, uint32_t end, struct span *run,
+                  struct error *e) MUST_CHECK;
+
+/* Whether the pooled row is the largest of its rows; else it is their sum, to be divided for a mean. */
+bool pool_largest(const struct pool *p);
+
+/*
  * Pools streams of frames sample by sample.  A sample's rows may arrive over several frames; its pooled row is
  * complete with the frame in which its last position (len - 1) has come.  Sums and means of spans take each
  * position once, also where spans overlap.  The largest of values among which is a NaN is NaN.
@@ -43,6 +53,15 @@ struct pooler *pooler_open(const struct pool *p);
  * for those samples that ended in f, or NULL if none ended; the caller's.  Rows of one (site, layer, variant) must come
  * in order; several such sequences may interleave.  0 or -1. */
 int pooler_add(struct pooler *p, const struct frame *f, struct frame **out, struct error *e) MUST_CHECK;
+/*
+ * The same where somebody else has pooled f's rows; f->rows isn't read.  sums: for each of f's samples that has rows here, in
+ * order, (width) what the sample's rows have come to, with those of frames before f: their sum, largest or the one row.  NULL where
+ * the pool wants none of its positions here.
+ */
+int pooler_put(struct pooler *p, const struct frame *f, const double *const *sums, struct frame **out,
+               struct error *e) MUST_CHECK;
+/* What the rows of sample s have come to in the frames before f: (width), or NULL where none has been pooled. */
+const double *pooler_sum(const struct pooler *p, const struct frame *f, const struct sample *s);
 /* After the last frame.  0, or -1 and e: a sample's last positions never came. */
 int pooler_end(const struct pooler *p, struct error *e) MUST_CHECK;
 void pooler_close(struct pooler *p);

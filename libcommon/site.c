@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frame.h"
 #include "memory.h"
 #include "model.h"
 
@@ -137,6 +138,15 @@ int site_shape(enum site s, const struct model *m, size_t dim[])
 		         : *p == 'V' ? m->vocab
 		                     : 0;
 	return n;
+}
+
+size_t site_width(enum site s, const struct model *m)
+{
+	size_t dim[FRAME_DIMS], width = 1;
+	int n = site_shape(s, m, dim);
+	for (int i = 0; i < n; i++)
+		width *= dim[i];
+	return width;
 }
 
 /* -------- LAYERS */

@@ -45,6 +45,8 @@ bool site_by_length(enum site s);
 /* The shape of one row: at most FRAME_DIMS dims into dim, their number returned.  A dimension that is the
  * sample's length (attn_scores, attn_probs) is given as 0. */
 int site_shape(enum site s, const struct model *m, size_t dim[]);
+/* Elements of one row; 0 where the sample's length is a dimension. */
+size_t site_width(enum site s, const struct model *m);
 
 /* -------- what the command line says: SITE[,SITE...][@LAYERS][/POOL]=FILE */
 

@@ -1,24 +1,10 @@
-#include "tap.h"
+#include "tap_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "memory.h"
-#include "pooling.h"
 #include "spill.h"
-
-struct stream {                 /* one FILE */
-	char *target;
-	struct tms_writer *writer;
-};
-
-struct tap {
-	struct selection selection;
-	bool *layers;           /* (n_layers) */
-	struct pool pool;       /* kind POOL_NONE: every row */
-	char pool_text[32];
-	struct stream *stream;
-};
 
 /* One tap's one site in one layer, while the layer's rows come in. */
 struct cell {
@@ -45,171 +31,6 @@ struct lane {
 	size_t n_cells;
 	struct spill **waiting;         /* (n_streams); NULL: none */
 };
-
-struct taps {
-	const struct model *m;
-	struct tap *taps;
-	size_t n_taps;
-	struct stream *streams;
-	size_t n_streams;
-	enum dtype dtype;
-	struct tms_header header;
-	struct lane *lanes;             /* layers in flight, in order; lanes[0] writes through */
-	size_t n_lanes, lane_capacity;
-};
-
-/* -------- opening */
-
-static struct stream *stream_of(struct taps *t, const char *target)
-{
-	for (size_t i = 0; i < t->n_streams; i++)
-		if (strcmp(t->streams[i].target, target) == 0)
-			return &t->streams[i];
-	struct stream *s = &t->streams[t->n_streams++];
-	*s = (struct stream){ .target = mem_string(target) };
-	return s;
-}
-
-static bool tap_reads(const struct tap *tap, const struct model *m, enum site s, int layer)
-{
-	if (!tap->selection.site[s] || site_in_block(s) != (layer >= 0))
-		return false;
-	return layer < 0 || (tap->layers[layer] && site_exists(s, m, (size_t)layer));
-}
-
-/* The layer of a place that both read, -1 outside the block.  Whether there is one. */
-static bool both_read(const struct taps *t, const struct tap *a, const struct tap *b, enum site s, int *layer)
-{
-	if (!a->selection.site[s] || !b->selection.site[s])
-		return false;
-	for (*layer = -1; *layer < (int)t->m->n_layers; ++*layer)
-		if (tap_reads(a, t->m, s, *layer) && tap_reads(b, t->m, s, *layer))
-			return true;
-	return false;
-}
-
-/* The same rows twice in one stream would be taken for more samples. */
-static int check_twice(const struct taps *t, const struct tap *tap, struct error *e)
-{
-	int layer;
-	for (const struct tap *other = t->taps; other < tap; other++) {
-		if (other->stream != tap->stream || strcmp(other->pool_text, tap->pool_text) != 0)
-			continue;
-		for (enum site s = 0; s < SITE_COUNT; s++)
-			if (both_read(t, tap, other, s, &layer))
-				return layer < 0 ? error_set(e, "--tap %s: --tap %s writes %s there already", tap->selection.text,
-				                             other->selection.text, site_name(s))
-				                 : error_set(e, "--tap %s: --tap %s writes %s of layer %d there already",
-				                             tap->selection.text, other->selection.text, site_name(s), layer);
-	}
-	return 0;
-}
-
-static int tap_open(struct taps *t, struct tap *tap, const char *text, const char *program, struct error *e)
-{
-	if (selection_parse(&tap->selection, text, program, e) < 0)
-		return -1;
-	if (!tap->selection.target || !*tap->selection.target)
-		return error_set(e, "--tap %s: needs =FILE, =- or ='|command'", text);
-	tap->layers = mem_zero(t->m->n_layers + 1, sizeof *tap->layers);
-	if (selection_layers(&tap->selection, t->m, tap->layers, e) < 0)
-		return -1;
-	if (tap->selection.pool) {
-		if (pool_parse(&tap->pool, tap->selection.pool, e) < 0)
-			return error_in(e, "--tap %s", text);
-		pool_text(&tap->pool, tap->pool_text);
-		static const enum site unpooled[] = { SITE_ATTN_SCORES, SITE_ATTN_PROBS, SITE_EXPERT_IDX };
-		for (size_t i = 0; i < ARRAY_LEN(unpooled); i++)
-			if (tap->selection.site[unpooled[i]])
-				return error_set(e, "--tap %s: %s can't be pooled, its rows don't add up", text, site_name(unpooled[i]));
-	}
-	tap->stream = stream_of(t, tap->selection.target);
-	return check_twice(t, tap, e);
-}
-
-static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct error *e)
-{
-	struct tms_header *header = &t->header;
-	tms_header_copy(header, from);
-	free(header->model);
-	free(header->fingerprint);
-	header->kind = from->kind == TMS_LOGITS ? TMS_LOGITS : TMS_ACTS;
-	header->order = TMS_ORDER_LAYER;
-	header->model = mem_string(t->m->name);
-	header->fingerprint = mem_string(t->m->fingerprint);
-	for (size_t i = 0; i < t->n_streams; i++) {
-		t->streams[i].writer = tms_create(t->streams[i].target, header, step, NULL, e);
-		if (!t->streams[i].writer)
-			return -1;
-	}
-	return 0;
-}
-
-struct taps *taps_plan(const struct option_list *list, const char *program, const struct model *m, struct error *e)
-{
-	struct taps *t = mem_zero(1, sizeof *t);
-	t->m = m;
-	t->taps = mem_zero(list->n, sizeof *t->taps);
-	t->streams = mem_zero(list->n, sizeof *t->streams);
-	for (size_t i = 0; i < list->n; i++) {
-		if (tap_open(t, &t->taps[t->n_taps++], list->item[i], program, e) < 0) {
-			taps_abort(t);
-			return NULL;
-		}
-	}
-	return t;
-}
-
-struct taps *taps_open(const struct option_list *list, const char *program, const struct model *m,
-                       const struct tms_header *header, const struct tms_step *step, enum dtype dtype, struct error *e)
-{
-	struct taps *t = taps_plan(list, program, m, e);
-	if (!t)
-		return NULL;
-	t->dtype = dtype;
-	if (streams_open(t, header, step, e) < 0) {
-		taps_abort(t);
-		return NULL;
-	}
-	return t;
-}
-
-void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT])
-{
-	memset(wanted, 0, SITE_COUNT * sizeof *wanted);
-	for (size_t i = 0; i < t->n_taps; i++) {
-		const struct tms_writer *writer = t->taps[i].stream->writer;
-		if (writer && tms_ended_early(writer))
-			continue;
-		for (enum site s = 0; s < SITE_COUNT; s++)
-			wanted[s] |= tap_reads(&t->taps[i], t->m, s, layer);
-	}
-}
-
-int taps_last_layer(const struct taps *t)
-{
-	bool wanted[SITE_COUNT];
-	for (int layer = (int)t->m->n_layers - 1; layer >= 0; layer--) {
-		taps_wanted(t, layer, wanted);
-		for (enum site s = 0; s < SITE_COUNT; s++)
-			if (wanted[s])
-				return layer;
-	}
-	return -1;
-}
-
-bool taps_any(const struct taps *t)
-{
-	return t->n_taps > 0;
-}
-
-bool taps_all_ended(const struct taps *t)
-{
-	for (size_t i = 0; i < t->n_streams; i++)
-		if (!tms_ended_early(t->streams[i].writer))
-			return false;
-	return t->n_streams > 0;
-}
 
 /* -------- lanes */
 
@@ -451,16 +272,16 @@ static int append_pooled(struct cell *c, struct frame *more, struct error *e)
 	return status;
 }
 
-static int pool_rows(struct cell *c, int layer, const struct frame *like, const struct tap_rows *rows, size_t first,
-                     size_t skip, size_t n, struct error *e)
+/* Rows first..first+n-1 of `like`, all that the caller has: pooled by it, or to be pooled here. */
+static int pool_rows(struct cell *c, int layer, const struct frame *like, const struct tap_rows *rows, size_t first, size_t n,
+                     struct error *e)
 {
-	struct frame f = { .rows = NULL }, *out;
-	size_t element = dtype_size(rows->work);
+	struct frame f = { .rows = (void *)rows->at[c->site] }, *out;
+	const double *const *sums = rows->sums ? rows->sums(rows->context, c->site, c->tap->pool_index) : NULL;
 	c->width = row_width(c);
 	describe(&f, c, layer, like, rows->work);
-	f.rows = (char *)rows->at[c->site] + skip * c->width * element;
 	f.samples = frame_slice(like, first, n, &f.n_samples);
-	int status = pooler_add(c->pooler, &f, &out, e);
+	int status = sums ? pooler_put(c->pooler, &f, sums, &out, e) : pooler_add(c->pooler, &f, &out, e);
 	free(f.samples);
 	if (status == 0 && out)
 		status = append_pooled(c, out, e);
@@ -494,28 +315,36 @@ static int end_pooled(struct taps *t, struct lane *lane, struct cell *c, const s
 	return status;
 }
 
+/* A tap whose reader went away takes nothing more, and its site may not have been read. */
+static bool takes_rows(const struct cell *c)
+{
+	return !c->pooler && !tap_ended(c->tap);
+}
+
+static bool takes_pooled(const struct cell *c)
+{
+	return c->pooler && !tap_ended(c->tap);
+}
+
 /* The rows that can be taken before some cell's piece is full: pieces then end in the same order however rows come. */
 static size_t step_of(const struct lane *lane, size_t left)
 {
 	for (size_t i = 0; i < lane->n_cells; i++) {
 		const struct cell *c = &lane->cells[i];
-		if (!c->pooler && c->due - c->have < left && c->due > c->have)
+		if (takes_rows(c) && c->due - c->have < left && c->due > c->have)
 			left = c->due - c->have;
 	}
 	return left;
 }
 
-static int put_step(struct taps *t, struct lane *lane, const struct frame *like, size_t first, size_t skip, size_t n,
+static int put_step(struct taps *t, struct lane *lane, const struct frame *like, size_t skip, size_t n,
                     const struct tap_rows *rows, struct error *e)
 {
 	for (size_t i = 0; i < lane->n_cells; i++) {
 		struct cell *c = &lane->cells[i];
 		enum dtype dtype = cell_dtype(c, rows->work);
-		if (c->pooler) {
-			if (pool_rows(c, lane->layer, like, rows, first + skip, skip, n, e) < 0)
-				return -1;
+		if (!takes_rows(c))
 			continue;
-		}
 		if (put_rows(c, rows, skip, n, dtype, e) < 0)
 			return -1;
 		if (c->have == c->due &&
@@ -532,7 +361,7 @@ int taps_put(struct taps *t, int layer, const struct frame *like, size_t first, 
 	size_t total = frame_n_rows(like);
 	for (size_t i = 0; first == 0 && i < lane->n_cells; i++) {
 		struct cell *c = &lane->cells[i];
-		if (c->pooler)
+		if (!takes_rows(c))
 			continue;
 		restart(c);
 		if (begin_piece(t, lane, c, like, cell_dtype(c, rows->work), e) < 0)
@@ -540,15 +369,35 @@ int taps_put(struct taps *t, int layer, const struct frame *like, size_t first, 
 	}
 	for (size_t done = 0, step; done < n; done += step) {
 		step = step_of(lane, n - done);
-		if (put_step(t, lane, like, first, done, step, rows, e) < 0)
+		if (put_step(t, lane, like, done, step, rows, e) < 0)
 			return -1;
 	}
+	for (size_t i = 0; n && i < lane->n_cells; i++)
+		if (takes_pooled(&lane->cells[i]) && pool_rows(&lane->cells[i], layer, like, rows, first, n, e) < 0)
+			return -1;
 	for (size_t i = 0; first + n == total && i < lane->n_cells; i++) {
 		struct cell *c = &lane->cells[i];
-		if (c->pooler && end_pooled(t, lane, c, like, cell_dtype(c, rows->work), e) < 0)
+		if (takes_pooled(c) && end_pooled(t, lane, c, like, cell_dtype(c, rows->work), e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+const double *taps_sum(const struct taps *t, int layer, enum site site, size_t pool, const struct frame *like,
+                       const struct sample *s)
+{
+	const struct lane *lane = t->lanes;
+	while (lane < t->lanes + t->n_lanes && lane->layer != layer)
+		lane++;
+	for (size_t i = 0; lane < t->lanes + t->n_lanes && i < lane->n_cells; i++) {
+		const struct cell *c = &lane->cells[i];
+		struct frame f = { .rows = NULL };
+		if (c->site != site || !takes_pooled(c) || c->tap->pool_index != pool)
+			continue;
+		describe(&f, c, layer, like, DTYPE_F64);
+		return pooler_sum(c->pooler, &f, s);
+	}
+	return NULL;
 }
 
 /* -------- the end */
@@ -566,6 +415,7 @@ static void taps_release(struct taps *t)
 		free(t->streams[i].target);
 	tms_header_release(&t->header);
 	free(t->taps);
+	free(t->pools);
 	free(t->streams);
 	free(t);
 }

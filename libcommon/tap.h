@@ -10,6 +10,7 @@
 
 #include "model.h"
 #include "option.h"
+#include "pooling.h"
 #include "site.h"
 #include "tms.h"
 
@@ -31,6 +32,13 @@ struct taps *taps_plan(const struct option_list *list, const char *program, cons
 /* Which sites are wanted in that layer (-1: outside the block). */
 void taps_wanted(const struct taps *t, int layer, bool wanted[SITE_COUNT]);
 
+/* The same in parts: whether somebody wants that site's rows as they are, and whether somebody wants them by a pool, one of
+ * taps_n_pools that taps have between them. */
+bool taps_want_rows(const struct taps *t, int layer, enum site site);
+bool taps_want_pool(const struct taps *t, int layer, enum site site, size_t pool);
+size_t taps_n_pools(const struct taps *t);
+const struct pool *taps_pool(const struct taps *t, size_t pool);
+
 /* The last layer that any tap names; -1: none inside the block. */
 int taps_last_layer(const struct taps *t);
 
@@ -41,9 +49,11 @@ bool taps_all_ended(const struct taps *t);
 /* Rows of consecutive positions at all sites that are read. */
 struct tap_rows {
 	enum dtype work;                /* f32 or f64 */
-	const void *at[SITE_COUNT];     /* (n, width), dense; int32_t for expert_idx; NULL: the site isn't wanted */
+	const void *at[SITE_COUNT];     /* (n, width), dense; int32_t for expert_idx; NULL: nobody wants the site's rows */
 	/* attn_scores (or probs) of rows row..row+n-1 of these, all of one sample, to (n, A, len). */
 	void (*scores)(void *context, size_t row, size_t n, bool probs, void *to);
+	/* What a pool makes of these rows, for pooler_put; NULL: `at` has them.  May be NULL itself. */
+	const double *const *(*sums)(void *context, enum site site, size_t pool);
 	void *context;
 };
 
@@ -53,6 +63,10 @@ struct tap_rows {
  */
 int taps_put(struct taps *t, int layer, const struct frame *like, size_t first, size_t n, const struct tap_rows *rows,
              struct error *e) MUST_CHECK;
+
+/* What a pool has made of sample s's rows in the frames before `like`: (width), or NULL: nothing yet. */
+const double *taps_sum(const struct taps *t, int layer, enum site site, size_t pool, const struct frame *like,
+                       const struct sample *s);
 
 /* All rows of that layer have come.  Layers may run side by side (--hold); they end in order. */
 int taps_layer_end(struct taps *t, int layer, struct error *e) MUST_CHECK;

@@ -108,6 +108,7 @@ const struct ops ops_cpu = {
 	.load = cpu_load,
 	.store = cpu_store,
 	.copy = cpu_copy,
+	.pool = cpu_pool,
 	.round = cpu_round,
 	.pack = cpu_pack,
 	.norm = cpu_norm,

@@ -95,6 +95,8 @@ void cpu_vector_put(struct device *d, void *to, const struct tensor_view *view);
 void cpu_load(struct device *d, struct rows to, const void *from, enum dtype dtype);
 void cpu_store(struct device *d, void *to, enum dtype dtype, struct rows from);
 void cpu_copy(struct device *d, struct rows to, struct rows from);
+void cpu_pool(struct device *d, bool largest, const struct pooled_row *list, size_t n,
+              const struct row_run *runs, struct rows from, double *to);
 void cpu_round(struct device *d, struct rows rows, enum dtype dtype);
 void cpu_pack(struct device *d, struct operand to, struct rows from);
 void cpu_norm(struct device *d, const struct model *m, const struct norm *norm, size_t group,

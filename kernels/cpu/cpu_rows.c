@@ -37,6 +37,53 @@ void cpu_copy(struct device *d, struct rows to, struct rows from)
 		memcpy(rows_at(to, r), rows_at(from, r), from.width * sizeof(float));
 }
 
+/* -------- pooling: a task is some columns of one pooled row */
+
+enum { POOL_COLUMNS = 1024 };
+
+struct pooling {
+	const struct unit *unit;
+	const struct pooled_row *list;
+	const struct row_run *runs;
+	struct rows from;
+	double *to;
+	size_t panels;
+	bool largest;
+};
+
+static void pool_task(void *argument, size_t i, size_t slot)
+{
+	const struct pooling *p = argument;
+	const struct pooled_row *row = &p->list[i / p->panels];
+	const size_t first = i % p->panels * POOL_COLUMNS, left = p->from.width - first;
+	const size_t width = left < POOL_COLUMNS ? left : POOL_COLUMNS;
+	double *to = p->to + i / p->panels * p->from.width + first;
+	bool begun = row->continues;
+
+	(void)slot;
+	for (size_t k = row->first; k < row->first + row->n; k++) {
+		struct row_run run = p->runs[k];
+		const float *x = rows_at(p->from, run.row) + first;
+
+		if (!begun) {
+			dtype_convert(to, DTYPE_F64, x, DTYPE_F32, width);
+			x += p->from.stride;
+			run.n--;
+			begun = true;
+		}
+		p->unit->pool(to, x, p->from.stride, run.n, width, p->largest);
+	}
+}
+
+void cpu_pool(struct device *d, bool largest, const struct pooled_row *list, size_t n,
+              const struct row_run *runs, struct rows from, double *to)
+{
+	struct pooling p = { d->unit, list, runs, from, to,
+		             (from.width + POOL_COLUMNS - 1) / POOL_COLUMNS, largest };
+
+	workers_run(d->workers, n * p.panels, pool_task, &p);
+}
+
 static void round_f16(const struct unit *unit, float *x, size_t n)
 {
 	uint16_t part[256];

@@ -100,6 +100,9 @@ struct unit {
 	void (*narrow)(void *to, const float *from, enum dtype held, size_t n);
 	void (*round)(float *x, size_t n);      /* to the nearest bf16, in place */
 
+	/* y (width) += each of n rows of x in turn or, with `largest`, becomes the larger, NaN where either is. */
+	void (*pool)(double *y, const float *x, size_t stride, size_t n, size_t width, bool largest);
+
 	struct multiplier product;      /* of f32 operands and weights of any type */
 
 	void (*norm)(const struct norm_row *norm, const float *x, struct sink y);

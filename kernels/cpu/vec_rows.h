@@ -73,6 +73,79 @@ static void row_round(float *x, size_t n)
 	}
 }
 
+/* Pooling is in double: half as many to a vector. */
+enum { VD = VL / 2 };
+
+typedef double vd __attribute__((vector_size(8 * VD)));
+typedef int64_t vl __attribute__((vector_size(8 * VD)));
+typedef float vf_half __attribute__((vector_size(4 * VD)));
+
+INLINE vd pooled(vd y, const float *p, size_t n, bool largest)
+{
+	vf_half x = { 0 };
+
+	if (n == VD)
+		memcpy(&x, p, sizeof x);
+	else
+		memcpy(&x, p, n * sizeof *p);
+
+	const vd wide = __builtin_convertvector(x, vd);
+
+	if (!largest)
+		return y + wide;
+
+	const vl take = (wide > y) | (wide != wide);
+
+	return (vd)(((vl)wide & take) | ((vl)y & ~take));
+}
+
+/* Several rows at a time: a sum is fetched and put back once for all of them. */
+INLINE void pool_columns(double *y, const float *x, size_t stride, size_t rows, size_t n, bool largest)
+{
+	vd sum = { 0 };
+
+	if (n == VD)
+		memcpy(&sum, y, sizeof sum);
+	else
+		memcpy(&sum, y, n * sizeof *y);
+	UNROLL
+	for (size_t r = 0; r < rows; r++)
+		sum = pooled(sum, x + r * stride, n, largest);
+	if (n == VD)
+		memcpy(y, &sum, sizeof sum);
+	else
+		memcpy(y, &sum, n * sizeof *y);
+}
+
+INLINE void pool_few(double *y, const float *x, size_t stride, size_t rows, size_t width, bool largest)
+{
+	size_t i = 0;
+
+	for (; i + VD <= width; i += VD)
+		pool_columns(y + i, x + i, stride, rows, VD, largest);
+	if (i < width)
+		pool_columns(y + i, x + i, stride, rows, width - i, largest);
+}
+
+INLINE void pool_as(double *y, const float *x, size_t stride, size_t n, size_t width, bool largest)
+{
+	enum { AT_ONCE = 4 };
+	size_t r = 0;
+
+	for (; r + AT_ONCE <= n; r += AT_ONCE)
+		pool_few(y, x + r * stride, stride, AT_ONCE, width, largest);
+	for (; r < n; r++)
+		pool_few(y, x + r * stride, stride, 1, width, largest);
+}
+
+static void rows_pool(double *y, const float *x, size_t stride, size_t n, size_t width, bool largest)
+{
+	if (largest)
+		pool_as(y, x, stride, n, width, true);
+	else
+		pool_as(y, x, stride, n, width, false);
+}
+
 /* Vectors whose sum is taken alone before it joins the row's: shorter sums are more exact. */
 enum { SUM_VECTORS = 16 };
 

@@ -10,6 +10,7 @@ const struct unit UNIT = {
 	.widen = row_widen,
 	.narrow = row_narrow,
 	.round = row_round,
+	.pool = rows_pool,
 	.product = { VL, PRODUCT_PANEL, 1, 1, 128, multiply },
 	.norm = row_norm,
 	.activate = row_activate,

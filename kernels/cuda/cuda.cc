@@ -305,6 +305,23 @@ static void store_rows(device *d, void *to, enum dtype dtype, rows from)
 	}
 }
 
+/* Into pieces of the ring, of whole rows or of columns of one, where rows that continue are brought first. */
+static void pool_rows(device *d, bool largest, const pooled_row *list, size_t n, const row_run *runs, rows from, double *to)
+{
+	const rows pooled = { from.p, n, from.width, 0 };
+	row_piece piece;
+	for (size_t at = 0; next_row_piece(pooled, d->rows_out.r.slot_len / sizeof(double), &at, &piece);) {
+		const size_t first = piece.first / from.width, width = piece.part.width;
+		double *host = to + piece.first;
+		double *p = reinterpret_cast<double *>(outlet_room(&d->rows_out, piece.part.n * width, DTYPE_F64, DTYPE_F64, host));
+		for (size_t i = 0; i < piece.part.n; i++)
+			if (list[first + i].continues)
+				inlet_copy(&d->rows_in, reinterpret_cast<char *>(p + i * width), reinterpret_cast<const char *>(host + i * width),
+				           width * sizeof(double));
+		cuda_pool(&d->launch, largest, list + first, piece.part.n, runs, { piece.part.p, from.n, width, from.stride }, p);
+	}
+}
+
 static enum dtype cuda_operand_type(const device *, enum dtype stored)
 {
 	return crossing(stored);
@@ -438,6 +455,7 @@ extern "C" const struct ops ops_cuda = {
 	.load = load_rows,
 	.store = store_rows,
 	.copy = copy,
+	.pool = pool_rows,
 	.round = round_rows,
 	.pack = pack,
 	.norm = norm_rows,

@@ -13,6 +13,8 @@
 void cuda_load(launch_context *c, rows to, const void *bytes, enum dtype dtype);
 void cuda_store(launch_context *c, void *bytes, enum dtype dtype, rows from);
 void cuda_copy(launch_context *c, rows to, rows from);
+/* to (n, from.width) f64 of the device's memory; runs and rows are those of ops.h. */
+void cuda_pool(launch_context *c, bool largest, const pooled_row *list, size_t n, const row_run *runs, rows from, double *to);
 void cuda_round(launch_context *c, rows x, enum dtype dtype);    /* f32, bf16, f16 */
 void cuda_pack(launch_context *c, operand to, rows from);
 void cuda_add(launch_context *c, rows into, rows from);

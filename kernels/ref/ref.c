@@ -1,5 +1,6 @@
 #include "ref.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,33 @@ static void ref_pack(struct device *d, struct operand to, struct rows from)
 		memcpy(ref_operand_row(&to, r), ref_row(from, r), from.width * sizeof(double));
 }
 
+static void ref_pool_row(double *to, const double *x, size_t width, bool largest)
+{
+	for (size_t c = 0; c < width; c++)
+		if (!largest)
+			to[c] += x[c];
+		else if (x[c] > to[c] || isnan(x[c]))
+			to[c] = x[c];
+}
+
+static void ref_pool(struct device *d, bool largest, const struct pooled_row *list, size_t n, const struct row_run *runs,
+                     struct rows from, double *to)
+{
+	(void)d;
+	for (size_t i = 0; i < n; i++, to += from.width) {
+		bool begun = list[i].continues;
+
+		for (size_t k = list[i].first; k < list[i].first + list[i].n; k++)
+			for (size_t r = runs[k].row; r < runs[k].row + runs[k].n; r++) {
+				if (begun)
+					ref_pool_row(to, ref_row(from, r), from.width, largest);
+				else
+					memcpy(to, ref_row(from, r), from.width * sizeof *to);
+				begun = true;
+			}
+	}
+}
+
 const struct ops ops_ref = {
 	.name = "ref",
 	.work = DTYPE_F64,
@@ -118,6 +146,7 @@ const struct ops ops_ref = {
 	.load = ref_load,
 	.store = ref_store,
 	.copy = ref_copy,
+	.pool = ref_pool,
 	.round = ref_round,
 	.pack = ref_pack,
 	.norm = ref_norm,

@@ -1048,6 +1048,120 @@ static void check_lists(void)
 	twin_free(factor);
 }
 
+/* -------- pooling: ref's bits, whatever lies between the rows */
+
+enum { POOL_ROWS = 300, POOL_LIST = 60 };
+
+static uint32_t below_n(uint32_t n)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+/* Rows of up to three runs, some of which go on from what is there; marks the rows that are named. */
+static size_t pool_list(struct pooled_row *list, struct row_run *runs, bool *named)
+{
+	size_t n_runs = 0;
+
+	for (size_t i = 0; i < POOL_LIST; i++) {
+		list[i] = (struct pooled_row){ n_runs, 1 + below_n(3), i % 4 == 3 };
+		for (size_t k = 0; k < list[i].n; k++) {
+			struct row_run run = { below_n(POOL_ROWS), 1 + below_n(i % 3 ? 40 : 2) };
+
+			if (run.row + run.n > POOL_ROWS)
+				run.n = POOL_ROWS - run.row;
+			for (size_t r = run.row; r < run.row + run.n; r++)
+				named[r] = true;
+			runs[n_runs++] = run;
+		}
+	}
+	return n_runs;
+}
+
+static bool same_doubles(const double *a, const double *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (isnan(a[i]) != isnan(b[i]) || (!isnan(a[i]) && memcmp(&a[i], &b[i], sizeof *a) != 0))
+			return false;
+	return true;
+}
+
+static bool pools_as_ref(bool largest, const struct pooled_row *list, size_t n, const struct row_run *runs,
+                         const struct twin *x, size_t n_rows, size_t width, size_t stride)
+{
+	double *got = mem_zero(n * width + 1, sizeof *got), *want = mem_zero(n * width + 1, sizeof *want);
+
+	for (size_t i = 0; i < n * width; i++)
+		got[i] = want[i] = noise();
+	ops_ref.pool(ref, largest, list, n, runs, (struct rows){ x->r, n_rows, width, stride }, want);
+	ops->pool(dev, largest, list, n, runs, (struct rows){ x->d, n_rows, width, stride }, got);
+	ops->wait(dev);
+
+	const bool same = same_doubles(got, want, n * width);
+
+	hash_bytes(got, n * width * sizeof *got);
+	free(got);
+	free(want);
+	return same;
+}
+
+static bool pools_rows(size_t width, size_t gap)
+{
+	struct pooled_row list[POOL_LIST];
+	struct row_run runs[3 * POOL_LIST];
+	bool named[POOL_ROWS] = { false };
+	const size_t stride = width + gap;
+	struct twin x = twin_of(POOL_ROWS * stride, 1);
+
+	pool_list(list, runs, named);
+	for (size_t i = 0; i < x.n; i++)
+		if (!named[i / stride] || i % stride >= width)
+			x.r[i] = x.c[i] = i % 2 ? NAN : -INFINITY;
+	x.r[runs[0].row * stride] = x.c[runs[0].row * stride] = -0.0f;
+	x.r[runs[5].row * stride] = x.c[runs[5].row * stride] = NAN;
+	x.r[runs[8].row * stride] = x.c[runs[8].row * stride] = INFINITY;
+	push(&x);
+
+	const bool same = pools_as_ref(false, list, POOL_LIST, runs, &x, POOL_ROWS, width, stride) &&
+	                  pools_as_ref(true, list, POOL_LIST, runs, &x, POOL_ROWS, width, stride);
+
+	twin_free(x);
+	return same;
+}
+
+/* More runs than a table on its way to a device holds, and a row that is longer than a piece on its way back. */
+static bool pools_much(void)
+{
+	enum { MANY = 140000, WIDE = 70001 };
+	struct row_run *runs = mem_zero(MANY, sizeof *runs);
+	const struct pooled_row many[] = { { 0, 10, false }, { 3, MANY - 3, true }, { 7, 20, false } },
+	                        wide[] = { { 0, 2, false }, { 1, 1, true } };
+	struct twin x = twin_of(3 * WIDE, 1);
+
+	for (size_t i = 0; i < MANY; i++)
+		runs[i] = (struct row_run){ i % 3, 1 };
+
+	const bool same = pools_as_ref(false, many, 3, runs, &x, 3, 1, WIDE) &&
+	                  pools_as_ref(false, wide, 2, runs, &x, 3, WIDE, WIDE);
+
+	free(runs);
+	twin_free(x);
+	return same;
+}
+
+static void check_pooling(void)
+{
+	static const size_t widths[] = { 1, 3, 7, 64, 1031 };
+	bool same = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(widths); i++)
+		same &= pools_rows(widths[i], 0) && pools_rows(widths[i], 5);
+	ok(same, "%s: pooled rows, whatever lies beside theirs", unit);
+	ok(pools_much(), "%s: pooled rows of very many runs, and very long ones", unit);
+	ops->pool(dev, false, NULL, 0, NULL, rows_of(NULL, 0, 7), NULL);
+	ops->wait(dev);
+}
+
 /* -------- threads */
 
 /* A hash of what product and attend give with n threads. */
@@ -1111,6 +1225,7 @@ static void check_unit(void)
 	check_attention();
 	check_routing();
 	check_lists();
+	check_pooling();
 }
 
 static void check_threads(void)
