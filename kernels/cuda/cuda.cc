@@ -313,11 +313,11 @@ static void pool_rows(device *d, bool largest, const pooled_row *list, size_t n,
 	for (size_t at = 0; next_row_piece(pooled, d->rows_out.r.slot_len / sizeof(double), &at, &piece);) {
 		const size_t first = piece.first / from.width, width = piece.part.width;
 		double *host = to + piece.first;
-		double *p = reinterpret_cast<double *>(outlet_room(&d->rows_out, piece.part.n * width, DTYPE_F64, DTYPE_F64, host));
+		void *room = outlet_room(&d->rows_out, piece.part.n * width, DTYPE_F64, DTYPE_F64, host);
+		double *p = static_cast<double *>(room);
 		for (size_t i = 0; i < piece.part.n; i++)
 			if (list[first + i].continues)
-				inlet_copy(&d->rows_in, reinterpret_cast<char *>(p + i * width), reinterpret_cast<const char *>(host + i * width),
-				           width * sizeof(double));
+				cuda_upload(d, p + i * width, host + i * width, width * sizeof(double));
 		cuda_pool(&d->launch, largest, list + first, piece.part.n, runs, { piece.part.p, from.n, width, from.stride }, p);
 	}
 }
