@@ -20,24 +20,32 @@ test -n "$all" || {
 echo 'At the lake, Leo met Ivan.' | tok -m "$MOOD" | embed -m "$MOOD" -o in.tms
 
 cat >look.sh <<'END'
-# What the threads of the program that runs this may use, then what a command of its may; rows pass as they are.
-cat /proc/$1/task/*/status >threads
+# What the threads of the program that runs this may use, then what a command of its may; rows pass as they are.  The first
+# thread is let go when it waits for this filter's answer, and has something to do before.
+for i in 1 2 3 4 5 6 7 8 9 10
+do
+	cat /proc/$1/task/*/status >threads
+	test "$(grep -c '^Cpus_allowed_list:[[:space:]]*[0-9]*$' threads)" -gt "$2" || break
+	sleep 0.3
+done
 cat /proc/$$/status >own
 exec cat
 END
 
-# look OPTIONS...: threads that may use one processor alone go to pinned, one a line
+# look MOST OPTIONS...: threads that may use one processor alone, MOST of them, go to pinned, one a line
 look()
 {
-	layer-run --device cpu "$@" -m "$MOOD" --filter 'resid_pre@0=sh look.sh $PPID' -o out.tms in.tms || return
+	most=$1
+	shift
+	layer-run --device cpu "$@" -m "$MOOD" --filter "resid_pre@0=sh look.sh \$PPID $most" -o out.tms in.tms || return
 	mask threads | grep -x '[0-9]*' | sort -n >pinned
 	return 0
 }
 
-ok "threads not pinned" look -j "$n"
+ok "threads not pinned" look 0 -j "$n"
 mv out.tms plain.tms
 mv pinned none
-ok "threads pinned" look -j pin
+ok "threads pinned" look $((n - 1)) -j pin
 ok "the filter ran" test -s own
 if test "$n" -gt 1
 then
@@ -48,7 +56,7 @@ else
 	skip "several processors" "there is one"
 fi
 ok "no bit depends on it" cmp out.tms plain.tms
-ok "as many as are asked for" look -j 1,pin
+ok "as many as are asked for" look 0 -j 1,pin
 is "the filter may use what the program was given" "$(mask own)" "$all"
 says "more than there are" 2 "$((n + 1)) threads.* may use $n" layer-run --device cpu -j $((n + 1)),pin -m "$MOOD" -o none.tms in.tms
 last=${all##*[-,]}
