@@ -25,7 +25,7 @@ cat >look.sh <<'END'
 for i in 1 2 3 4 5 6 7 8 9 10
 do
 	cat /proc/$1/task/*/status >threads
-	test "$(grep -c '^Cpus_allowed_list:[[:space:]]*[0-9]*$' threads)" -gt "$2" || break
+	test "$(grep -c '^Cpus_allowed_list:[[:space:]]*[0-9]*$' threads)" -gt "$MOST" || break
 	sleep 0.3
 done
 cat /proc/$$/status >own
@@ -35,9 +35,10 @@ END
 # look MOST OPTIONS...: threads that may use one processor alone, MOST of them, go to pinned, one a line
 look()
 {
-	most=$1
+	MOST=$1
+	export MOST
 	shift
-	layer-run --device cpu "$@" -m "$MOOD" --filter "resid_pre@0=sh look.sh \$PPID $most" -o out.tms in.tms || return
+	layer-run --device cpu "$@" -m "$MOOD" --filter 'resid_pre@0=sh look.sh $PPID' -o out.tms in.tms || return
 	mask threads | grep -x '[0-9]*' | sort -n >pinned
 	return 0
 }
