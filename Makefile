@@ -150,9 +150,10 @@ CUDA_CODE = $(foreach a,$(CUDA_ARCHES),-gencode arch=$(a:sm_%=compute_%),code=$(
 	-gencode arch=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES))),code=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES)))
 comma = ,
 space = $(subst ,, )
-# Products and sums are rounded as they are written.
+# -O1 is for what launches kernels, which are compiled at the best level anyway.  Products and sums are rounded as they are
+# written.
 CUDA_NUMBERS = -fmad=false
-CUDA_COMPILE = $(NVCC) -std=c++17 -O3 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
+CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
 # The matrix library is opened when a device is: sought where the loader looks, and where this compiler's toolkit has it.
 CUDA_ROOT = $(dir $(realpath $(shell command -v $(firstword $(NVCC)))))..

@@ -101,13 +101,14 @@ DEVICE attend_place attend_row(const attend_call &c, const attend_unit &u, const
 	return { query, head, r / c.heads < c.positions && query < u.n && head < u.head + c.shared };
 }
 
-/* Columns `column` (even) and the next of a head's result in batch row `row`, rounded; nothing from the head's end on. */
-DEVICE void attend_give(const attend_call &c, size_t row, unsigned head, unsigned column, float a, float b)
+/* Columns `column` (even) and the next of a head's result in batch row `row`, rounded; nothing from the head's end on.  dtype: the
+ * kernel's own, a constant; the result is of that or f32. */
+DEVICE void attend_give(const attend_call &c, size_t row, unsigned head, unsigned column, float a, float b, enum dtype dtype)
 {
 	if (column >= c.head_width)
 		return;
 	const size_t at = row * c.to.stride + head * c.head_width + column;
-	if (c.to.dtype == DTYPE_F32) {
+	if (dtype == DTYPE_F32 || c.to.dtype == DTYPE_F32) {
 		float *p = reinterpret_cast<float *>(c.to.p) + at;
 		p[0] = a;
 		if (column + 1 < c.head_width)
@@ -115,7 +116,7 @@ DEVICE void attend_give(const attend_call &c, size_t row, unsigned head, unsigne
 		return;
 	}
 	uint16_t *p = reinterpret_cast<uint16_t *>(c.to.p) + at;
-	const uint32_t w = pack_half(a, b, c.to.dtype);
+	const uint32_t w = pack_half(a, b, dtype);
 	if (c.pairs) {
 		*reinterpret_cast<uint32_t *>(p) = w;
 		return;

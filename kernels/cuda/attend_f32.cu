@@ -161,7 +161,7 @@ template <class S> DEVICE void wide_finish(wide_state<S> *x, const attend_call &
 			UNROLL
 			for (unsigned e = 0; e < 4; e += 2)     /* + 0: see attend_tile.h */
 				attend_give(c, u.row + at.query, at.head, w * 64 + lane * 4 + e, (x->o[a][w].x[e] + 0.0f) / total,
-				            (x->o[a][w].x[e + 1] + 0.0f) / total);
+				            (x->o[a][w].x[e + 1] + 0.0f) / total, DTYPE_F32);
 		if (at.head * c.head_width + c.head_width == c.to.width && lane == 0)
 			attend_pad(c, u.row + at.query);
 	}

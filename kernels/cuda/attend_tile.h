@@ -369,7 +369,7 @@ template <class S> DEVICE void finish(tile_state<S> *x, const attend_call &c, co
 				/* + 0: a sum of -0 is +0, as where a masked block came after it. */
 				const float *o = x->o[m][n] + 2 * half;
 				const float a = (o[0] + 0.0f) * inverse, b = (o[1] + 0.0f) * inverse;
-				attend_give(c, row, at.head, n * 8 + thread % 4 * 2, a, b);
+				attend_give(c, row, at.head, n * 8 + thread % 4 * 2, a, b, S::T);
 			}
 			if (at.head * c.head_width + c.head_width == c.to.width && thread % 4 == 0)
 				attend_pad(c, row);
@@ -489,8 +489,8 @@ template <enum dtype T> attend_kernel attend_16_bits(size_t width, bool roomy)
 {
 	if (width <= 64)
 		return kernel_of<T, 64, 64, 2>();
-	if (width <= 96)
-		return roomy ? kernel_of<T, 96, 64, 2>() : kernel_of<T, 96, 64, 1>();
+	if (width <= 96 && roomy)
+		return kernel_of<T, 96, 64, 2>();
 	if (width <= 128)
 		return roomy ? kernel_of<T, 128, 64, 2>() : kernel_of<T, 128, 64, 1>();
 	if (width <= 192)
