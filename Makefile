@@ -67,7 +67,8 @@ FLAGS_compare_sums = -O3 -fno-trapping-math
 FLAGS_components = -O3
 FLAGS_steering = -O3
 
-all: $(TOOLS:%=$(BINDIR)/%) cuda
+# The longest first: small files fill what is left of the time.
+all: cuda $(TOOLS:%=$(BINDIR)/%)
 
 $(BINDIR)/%: $(BUILD)/tools/%.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
 	@mkdir -p $(@D)
@@ -161,7 +162,13 @@ CUDA_RUNPATH = $(eval CUDA_RUNPATH := $$(patsubst %,-Xlinker -rpath=%,$$(firstwo
 	/libcublasLt.so*,$$(addprefix $$(CUDA_ROOT)/,lib64 lib targets/$$(ARCH)-linux/lib))))))))$(CUDA_RUNPATH)
 CUDA_LINK = $(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs $(CUDA_RUNPATH)
 CARD = $(BUILD)/cuda
-CARD_OBJECTS := $(CUDA_BOTH:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc=$(CARD)/%.o)
+# nvcc takes longer to start than for most of these files: but for two that it is long at, they are one source to it.
+CUDA_LONG := kernels/cuda/attend_bf16.cu kernels/cuda/attend_f16.cu
+CARD_OBJECTS := $(CARD)/kernels.o $(CUDA_LONG:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc=$(CARD)/%.o)
+$(CARD)/kernels.cu: $(CARD)/flags
+	@printf '#include "%s"\n' $(notdir $(filter-out $(CUDA_LONG),$(CUDA_BOTH))) >$@
+$(CARD)/kernels.o: $(CARD)/kernels.cu
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
 CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
 
 # What goes wrong here leaves the programs as they are: --device cpu needs none of it.
@@ -179,7 +186,7 @@ $(CARD)/%.o: %.cc $(CARD)/flags
 	@mkdir -p $(@D)
 	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
 $(CARD)/flags: FORCE
-	$(call remember,$(CUDA_COMPILE) : $(CUDA_LINK) : $(CARD_OBJECTS))
+	$(call remember,$(CUDA_COMPILE) : $(CUDA_LINK) : $(CARD_OBJECTS) : $(CUDA_BOTH))
 
 # One module for every card; install it with make install CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so
 cuda-all:
