@@ -168,30 +168,32 @@ CARD_OBJECTS := $(CARD)/kernels.o $(CUDA_LONG:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc
 $(CARD)/kernels.cu: $(CARD)/flags
 	@printf '#include "%s"\n' $(notdir $(filter-out $(CUDA_LONG),$(CUDA_BOTH))) >$@
 $(CARD)/kernels.o: $(CARD)/kernels.cu
-	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $< || $(CUDA_ELSE)
 CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
 
 # What goes wrong here leaves the programs as they are: --device cpu needs none of it.
-cuda: $(CUDA_REST) $(BUILD)/cuda_abi.inc
-	@if test '$(CUDA)' = no; then :; elif test -z '$(NVCC)'; then echo 'onelayer-cuda.so: not built: there is no nvcc'; \
-	else $(MAKE) --no-print-directory -s $(CUDA_MODULE) || echo 'onelayer-cuda.so: not built: $(NVCC) failed (above); --device cuda will say so'; fi
+CUDA_ELSE = $(if $(CUDA_MUST),false,true)
+cuda: $(if $(filter no,$(CUDA)),,$(if $(NVCC),$(CUDA_MODULE),no-nvcc))
+no-nvcc:
+	@echo 'onelayer-cuda.so: not built: there is no nvcc'
 $(CUDA_MODULE): $(CARD_OBJECTS) $(CUDA_REST)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CUDA_LINK) -o $@ $^
+	@if ls $^ >$(CARD)/parts 2>&1 && $(CUDA_LINK) -o $@ $^; then echo '  LINK	$@'; \
+	else rm -f $@; echo 'onelayer-cuda.so: not built: $(NVCC) failed (above); --device cuda will say so'; $(CUDA_ELSE); fi
 $(CARD)/%.o: %.cu $(CARD)/flags
 	@mkdir -p $(@D)
-	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $< || $(CUDA_ELSE)
 # Host code, which nvcc gives to the C++ compiler with the toolkit's headers.
 $(CARD)/%.o: %.cc $(CARD)/flags
 	@mkdir -p $(@D)
-	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $< || $(CUDA_ELSE)
 $(CARD)/flags: FORCE
 	$(call remember,$(CUDA_COMPILE) : $(CUDA_LINK) : $(CARD_OBJECTS) : $(CUDA_BOTH))
 
 # One module for every card; install it with make install CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so
 cuda-all:
 	@test -n '$(NVCC)' || { echo 'make cuda-all needs nvcc' >&2; exit 1; }
-	@+$(MAKE) DEVELOPER=1 CARD=$(BUILD)/cuda-all CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so CUDA_ARCHES='$(CUDA_KNOWN)' \
+	@+$(MAKE) DEVELOPER=1 CARD=$(BUILD)/cuda-all CUDA_MODULE=$(BUILD)/cuda-all/onelayer-cuda.so CUDA_MUST=1 CUDA_ARCHES='$(CUDA_KNOWN)' \
 		$(BUILD)/cuda-all/onelayer-cuda.so
 
 # -------- tests.  A program of tests/unit is run by itself, or by the tests/*.t of its name.
@@ -313,7 +315,7 @@ help:
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all cuda cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
+.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
