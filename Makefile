@@ -165,10 +165,9 @@ CARD = $(BUILD)/cuda
 # nvcc takes longer to start than for most of these files: but for two that it is long at, they are one source to it.
 CUDA_LONG := kernels/cuda/attend_bf16.cu kernels/cuda/attend_f16.cu
 CARD_OBJECTS := $(CARD)/kernels.o $(CUDA_LONG:%.cu=$(CARD)/%.o) $(CUDA_CARD:%.cc=$(CARD)/%.o)
-$(CARD)/kernels.cu: $(CARD)/flags
-	@printf '#include "%s"\n' $(notdir $(filter-out $(CUDA_LONG),$(CUDA_BOTH))) >$@
-$(CARD)/kernels.o: $(CARD)/kernels.cu
-	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $< || $(CUDA_ELSE)
+$(CARD)/kernels.o: $(CARD)/flags
+	@printf '#include "%s"\n' $(notdir $(filter-out $(CUDA_LONG),$(CUDA_BOTH))) >$(@:.o=.cu)
+	$(call say,NVCC)$(CUDA_COMPILE) -MMD -MP -c -o $@ $(@:.o=.cu) || $(CUDA_ELSE)
 CUDA_MODULE = $(BINDIR)/onelayer-cuda.so
 
 # What goes wrong here leaves the programs as they are: --device cpu needs none of it.
