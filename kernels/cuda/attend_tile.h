@@ -493,8 +493,6 @@ template <enum dtype T> attend_kernel attend_16_bits(size_t width, bool roomy)
 		return kernel_of<T, 96, 64, 2>();
 	if (width <= 128)
 		return roomy ? kernel_of<T, 128, 64, 2>() : kernel_of<T, 128, 64, 1>();
-	if (width <= 192)
-		return kernel_of<T, 192, 32, 1>();
 	return kernel_of<T, 256, 32, 1>();
 }
 
