@@ -101,7 +101,7 @@ do
 		ok "$hold held: seed $seed: the bytes of plenty of memory" cmp small.tms plenty.tms
 	done
 done
-says "a device that breaks under way" 2 "the device broke" on breaks 113 layer-run -m dense -o broken.tms dense.in
+says "a device that breaks under way" 2 "the device broke" on breaks=20 113 layer-run -m dense -o broken.tms dense.in
 ok "and leaves no output" test ! -e broken.tms
 
 # -------- the output head
