@@ -75,8 +75,8 @@ do
 	status=${signal#*:}
 	signal=${signal%:*}
 	rm -f one said
-	# A shell's background process has SIGINT and SIGQUIT ignored, and ignored they stay: env undoes that.
-	env --default-signal=INT,QUIT "$toy" -o one --also two --wait >said &
+	# A shell's background process has SIGINT and SIGQUIT ignored, one under nohup SIGHUP, and ignored they stay: env undoes that.
+	env --default-signal=INT,QUIT,HUP "$toy" -o one --also two --wait >said &
 	wait_for said
 	is "$signal: the temporary files are there before" "$(hidden | wc -l)" 2
 	kill -s "$signal" $!
