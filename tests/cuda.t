@@ -8,20 +8,7 @@ host=$BUILD/cuda-host/onelayer-cuda.so
 models=$TESTS/data/models
 export ONELAYER_CUDA_MODULE="$host" PYTHONDONTWRITEBYTECODE=1
 
-ids()
-{
-	awk -v lengths="$1" 'BEGIN {
-		srand(3)
-		n = split(lengths, len, " ")
-		for (i = 1; i <= n; i++) {
-			printf "{\"id\":\"s%d\",\"input_ids\":[", i
-			for (j = 0; j < len[i]; j++)
-				printf "%s%d", j ? "," : "", int(rand() * 190)
-			print "]}"
-		}
-	}' | tok -f ids
-}
-ids "1 70 2 0 33 17" >ids.tms
+samples 3 "1 70 2 0 33 17" | tok -f ids >ids.tms
 model=$models/llama-bf16
 embed -m "$model" -o in.tms ids.tms
 
@@ -123,7 +110,7 @@ cuda -o whole.out in.tms
 ok "a device that breaks under way, wherever that is, is told" never_wrong cuda -o broken.out in.tms
 unembed -m "$model" --device cuda --nll --json cpu.tms >whole.out
 ok "under unembed" never_wrong unembedded
-ids "1 40 2" | embed -m "$models/qwen3-moe-bf16" -o mixed.tms
+samples 3 "1 40 2" | tok -f ids | embed -m "$models/qwen3-moe-bf16" -o mixed.tms
 layer-run -m "$models/qwen3-moe-bf16" --device cuda -o whole.out mixed.tms
 ok "and among experts" never_wrong mixed
 if test -e "$BIN/onelayer-cuda.so" && ! nvidia-smi -L >/dev/null 2>&1

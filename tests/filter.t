@@ -30,16 +30,7 @@ left()
 }
 
 # More than a batch of 4096 rows, samples of more than a tile of 512, one token, none.
-awk 'BEGIN {
-	srand(7)
-	split("1 700 2 33 0 128 5 61 17 300 1 90 1500 1400", len, " ")
-	for (i = 1; i in len; i++) {
-		printf "{\"id\":\"s%d\",\"input_ids\":[", i
-		for (j = 0; j < len[i]; j++)
-			printf "%s%d", j ? "," : "", int(rand() * 190)
-		print "]}"
-	}
-}' >ids.jsonl
+samples 7 "1 700 2 33 0 128 5 61 17 300 1 90 1500 1400" >ids.jsonl
 tok -f ids -o ids.tms ids.jsonl
 # The same without the longest, for what is done often.
 grep -v -e s13 -e s14 ids.jsonl | tok -f ids -o few.tms

@@ -5,30 +5,8 @@
 need_python
 cd "$TMP" || exit
 
-# Rows of a stream as one line a sample and site, in an order of their own.
-rows()
-{
-	tcat --tsv "$1" | LC_ALL=C sort
-}
-
-same_rows()
-{
-	rows "$1" >a.rows
-	rows "$2" >b.rows
-	test -s a.rows && cmp a.rows b.rows
-}
-
 # Ids of many lengths: one token, more than a tile of 512 rows, more than a batch of 4096, none.
-awk -v lengths="${LENGTHS:-1 700 2 33 0 128 5 61 17 300 1 90}" 'BEGIN {
-	srand(7)
-	split(lengths, len, " ")
-	for (i = 1; i in len; i++) {
-		printf "{\"id\":\"s%d\",\"input_ids\":[", i
-		for (j = 0; j < len[i]; j++)
-			printf "%s%d", j ? "," : "", int(rand() * 190)
-		print "]}"
-	}
-}' >ids.jsonl
+samples 7 "${LENGTHS:-1 700 2 33 0 128 5 61 17 300 1 90}" >ids.jsonl
 ok "tok -f ids" tok -f ids -o ids.tms ids.jsonl
 
 # run [OPTIONS]: layer-run on the device
@@ -66,14 +44,14 @@ do
 	do
 		"$PYTHON" "$TESTS/reframe.py" $n <ids.tms | embed -m "$model" >reframed.tms
 		ok "$name: frames of $n samples" one other "$model" reframed.tms
-		ok "$name: frames of $n samples: rows" same_rows base.tms other.tms
-		ok "$name: frames of $n samples: taps" same_rows base.taps other.taps
+		ok "$name: frames of $n samples: rows" same_tsv base.tms other.tms
+		ok "$name: frames of $n samples: taps" same_tsv base.taps other.taps
 	done
 
 	"$PYTHON" "$TESTS/reframe.py" 3 5 <ids.tms | embed -m "$model" >shuffled.tms
 	ok "$name: another order" one other "$model" shuffled.tms
-	ok "$name: another order: rows" same_rows base.tms other.tms
-	ok "$name: another order: taps" same_rows base.taps other.taps
+	ok "$name: another order: rows" same_tsv base.tms other.tms
+	ok "$name: another order: taps" same_tsv base.taps other.taps
 
 	again=$(seq "${AGAIN:-8}" | sed 's/.*/in.tms/')
 	# shellcheck disable=SC2086
@@ -81,7 +59,7 @@ do
 	# shellcheck disable=SC2046
 	tcat -o again.base $(echo "$again" | sed 's/in.tms/base.tms/g')
 	ok "$name: a data set over and over" run -m "$model" -o other.tms again.tms
-	ok "$name: a data set over and over: rows" same_rows again.base other.tms
+	ok "$name: a data set over and over: rows" same_tsv again.base other.tms
 
 	tcat --split 3 -o 'shard-%d.tms' in.tms
 	for i in 0 1 2
@@ -89,9 +67,9 @@ do
 		one "out-$i" "$model" "shard-$i.tms"
 	done
 	ok "$name: shards merge" tcat --merge -o merged.tms out-0.tms out-1.tms out-2.tms
-	ok "$name: shards: rows" same_rows base.tms merged.tms
+	ok "$name: shards: rows" same_tsv base.tms merged.tms
 	ok "$name: shards' taps merge" tcat --merge -o merged.taps out-0.taps out-1.taps out-2.taps
-	ok "$name: shards: taps" same_rows base.taps merged.taps
+	ok "$name: shards: taps" same_tsv base.taps merged.taps
 
 	run -m "$model" --to 1 in.tms | run -m "$model" >piped.tms
 	ok "$name: a pipe of two: the stream's bytes" cmp base.tms piped.tms

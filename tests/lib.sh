@@ -99,6 +99,29 @@ skip_all()
 	exit 0
 }
 
+# samples SEED LENGTHS: samples s1, s2, ... of so many random tokens below 190 each, as lines for tok -f ids
+samples()
+{
+	awk -v seed="$1" -v lengths="$2" 'BEGIN {
+		srand(seed)
+		n = split(lengths, len, " ")
+		for (i = 1; i <= n; i++) {
+			printf "{\"id\":\"s%d\",\"input_ids\":[", i
+			for (j = 0; j < len[i]; j++)
+				printf "%s%d", j ? "," : "", int(rand() * 190)
+			print "]}"
+		}
+	}'
+}
+
+# same_tsv FILE FILE: two streams have the same rows, as one line a sample and site, in an order of their own; and some.
+same_tsv()
+{
+	tcat --tsv "$1" | LC_ALL=C sort >a.rows
+	tcat --tsv "$2" | LC_ALL=C sort >b.rows
+	test -s a.rows && cmp a.rows b.rows
+}
+
 # need_python: skips the file where no Python with the modules is.
 need_python()
 {

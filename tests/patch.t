@@ -25,22 +25,10 @@ same_rows()
 	test -s a.rows && cmp a.rows b.rows
 }
 
-# ids SEED: samples of the same names and lengths, of other tokens
-ids()
-{
-	awk -v seed="$1" 'BEGIN {
-		srand(seed)
-		split("1 530 2 33 0 128 5 61 17 90", len, " ")
-		for (i = 1; i in len; i++) {
-			printf "{\"id\":\"s%d\",\"input_ids\":[", i
-			for (j = 0; j < len[i]; j++)
-				printf "%s%d", j ? "," : "", int(rand() * 190)
-			print "]}"
-		}
-	}' | tok -f ids
-}
-ids 1 >clean.ids
-ids 2 >corrupt.ids
+# Clean and corrupt have the same names and lengths, and other tokens.
+lengths="1 530 2 33 0 128 5 61 17 90"
+samples 1 "$lengths" | tok -f ids >clean.ids
+samples 2 "$lengths" | tok -f ids >corrupt.ids
 embed -m "$model" -o clean.in clean.ids
 embed -m "$model" -o in.tms corrupt.ids
 sites=resid_pre,q,k,v,q_rot,attn_ctx,attn_out,mlp_act,mlp_out,resid_post

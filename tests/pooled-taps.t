@@ -25,19 +25,6 @@ with Writer("ids.tms", {"kind": "tokens"}) as out:
 END2
 embed -m "$model" -o in.tms ids.tms
 
-# Rows of a stream as one line a sample and site, in an order of their own.
-rows()
-{
-	tcat --tsv "$1" | LC_ALL=C sort
-}
-
-same_rows()
-{
-	rows "$1" >a.rows
-	rows "$2" >b.rows
-	test -s a.rows && cmp a.rows b.rows
-}
-
 sites=resid_pre,q,k_rot,attn_ctx,mlp_act,resid_post
 for device in cpu ref cuda
 do
@@ -57,7 +44,7 @@ do
 		*) option=--$pool ;;
 		esac
 		pool "$option" -o pooled.tms whole.tms
-		ok "$device: $pool" same_rows "$pool.tms" pooled.tms
+		ok "$device: $pool" same_tsv "$pool.tms" pooled.tms
 	done
 done
 
@@ -68,7 +55,7 @@ for options in "-j 1" "-j 3 --ram 0" "--hold 2" "--tap q=whole.tms" "--filter q,
 do
 	# shellcheck disable=SC2086 # a list
 	ok "pooled taps with $options" layer-run --device cpu -m "$model" -n $options --tap "$sites/mean=other.tms" in.tms
-	ok "pooled taps with $options: the same rows" same_rows base.tms other.tms
+	ok "pooled taps with $options: the same rows" same_tsv base.tms other.tms
 done
 says "a position that a sample lacks" 2 "sample 's0' of 3 tokens has no position 5" \
 	layer-run --device cpu -m "$model" -n --tap resid_post/pos:5=none.tms in.tms

@@ -32,20 +32,7 @@ least()
 	echo "$mib"
 }
 
-ids()
-{
-	awk -v lengths="$1" 'BEGIN {
-		srand(3)
-		n = split(lengths, len, " ")
-		for (i = 1; i <= n; i++) {
-			printf "{\"id\":\"s%d\",\"input_ids\":[", i
-			for (j = 0; j < len[i]; j++)
-				printf "%s%d", j ? "," : "", int(rand() * 190)
-			print "]}"
-		}
-	}' | tok -f ids
-}
-ids "1 20 0 140 2 17 90" >ids.tms
+samples 3 "1 20 0 140 2 17 90" | tok -f ids >ids.tms
 
 #                                     hidden inner layers vocabulary experts
 "$PYTHON" "$TESTS/wide.py" dense f32  512    1024   3      199
