@@ -8,14 +8,7 @@
 #include "memory.h"
 #include "packing.h"
 #include "pools.h"
-#include "progress.h"
-
-/* What a device's memory is used for. */
-struct shares {
-	struct layer_len layer;         /* the most of any layer */
-	size_t rows, tile;              /* of a batch; that a step takes at a time */
-	size_t window;                  /* bytes that weights in the host's memory pass through (ops.h); 0: they lie on the device */
-};
+#include "shares.h"
 
 struct pass {
 	const struct sweep *s;
@@ -38,148 +31,6 @@ struct pass {
 	bool tapped;                    /* whether any tap reads in this layer */
 	struct sweep_times times;
 };
-
-/* -------- memory */
-
-static size_t site_row_len(const struct sweep *s, enum site site)
-{
-	return site_width(site, s->m) * (site == SITE_EXPERT_IDX ? sizeof(int32_t) : dtype_size(s->ops->work));
-}
-
-/* What grows with a batch: the block's, the rows themselves, and what is read of sites. */
-static size_t batch_len(const struct sweep *s, size_t n_rows, const bool wanted[SITE_COUNT])
-{
-	size_t slots = s->filters ? 1 : workers_count(s->workers), a_row = s->m->width * dtype_size(s->ops->work);
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		if (wanted[site] && !site_by_length(site))
-			a_row += site_row_len(s, site);
-	return n_rows * a_row + block_len(s->ops, s->device, s->m, slots, n_rows, s->ops->row_tile, wanted, s->filters) -
-	       block_len(s->ops, s->device, s->m, slots, 0, s->ops->row_tile, wanted, s->filters);
-}
-
-static void all_sites(const struct sweep *s, bool any[SITE_COUNT])
-{
-	for (size_t layer = s->from; layer < s->to; layer++) {
-		bool wanted[SITE_COUNT] = { false }, patched[SITE_COUNT] = { false }, filtered[SITE_COUNT] = { false };
-		taps_wanted(s->hooks->taps, (int)layer, wanted);
-		patches_wanted(s->hooks->patches, (int)layer, patched);
-		filters_wanted(s->hooks->filters, (int)layer, filtered);
-		for (enum site site = 0; site < SITE_COUNT; site++)
-			any[site] |= wanted[site] || patched[site] || filtered[site];
-		any[SITE_ATTN_SCORES] |= s->plain;
-	}
-}
-
-/* Of one layer: the most of all. */
-static struct layer_len most_layer_len(const struct sweep *s)
-{
-	struct layer_len len = { 0 };
-	for (size_t layer = s->from; layer < s->to; layer++) {
-		const struct part *parts;
-		size_t n = s->parts(s->context, layer, &parts);
-		len = layer_len_most(len, layer_len(s->ops, s->device, s->m, parts, n));
-	}
-	return len;
-}
-
-/* What is taken of the device: coming layers and those that run, rows, the block's buffers. */
-static size_t device_len(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
-{
-	return loader_n_arenas(s) * (a->layer.vectors + (a->window ? 0 : a->layer.weights)) + a->window +
-	       a->rows * pools_row_len(s) + 2 * a->rows * s->m->width * dtype_size(s->ops->work) +
-	       block_len(s->ops, s->device, s->m, workers_count(s->workers), a->rows, a->tile, wanted, s->filters);
-}
-
-/* Long samples' keys and rotary tables come later, and have a little room here. */
-static int check_room(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
-{
-	size_t len = device_len(s, a, wanted);
-	return s->ops->check_room(s->device, len + len / 32, "the layers' weights and batches", e);
-}
-
-static bool fits(const struct sweep *s, struct shares a, size_t n_rows, const bool wanted[SITE_COUNT])
-{
-	struct error full;
-	a.rows = n_rows;
-	a.tile = a.window ? n_rows : a.tile;
-	return check_room(s, &a, wanted, &full) == 0;
-}
-
-/* Rows a batch: as many tiles as fit the memory that the back end allows and a device has, whatever the data.  With filters it depends on the
- * model alone. */
-static size_t batch_rows(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
-{
-	size_t memory = s->ops->batch_room(s->device);
-	size_t slots = s->filters ? 1 : workers_count(s->workers), tile = s->ops->row_tile, tiles = 4 * slots > 8 ? 4 * slots : 8;
-	while (tiles > 1 && (batch_len(s, tiles * tile, wanted) > memory ||
-	                     (!s->filters && !fits(s, *a, tiles * tile, wanted))))
-		tiles--;
-	if (tiles > slots)      /* every thread the same number */
-		tiles -= tiles % slots;
-	return tile * tiles;
-}
-
-/* A window that keeps so many bytes of weights, and the most rows a batch that fit beside it.  false: not even `least` do. */
-static bool open_beside(const struct sweep *s, struct shares *a, size_t keep, size_t least, size_t most, const bool wanted[SITE_COUNT])
-{
-	a->window = s->ops->window_len(s->device, a->layer.column, keep);
-	while (most > least && !fits(s, *a, most, wanted))
-		most -= s->ops->expert_tile;
-	a->rows = a->tile = most;
-	return fits(s, *a, most, wanted);
-}
-
-/*
- * Weights that don't fit pass through a window.  If a whole layer fits into it beside a tile of rows, it is copied once; else as
- * much as the window doesn't keep is copied for each batch.  That takes bytes / PCIe rate, so batches have as many
- * rows as fit, up to where products take longer than the copies; experts share a batch's rows among them, and need more.  Of what
- * is left a quarter is for keys of long samples.
- */
-static void share_window(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT])
-{
-	size_t weights = a->layer.weights, spare = s->ops->spare(s->device), all = s->ops->window_len(s->device, a->layer.column, weights);
-	size_t most = 8 * s->ops->row_tile, least = s->ops->expert_tile, whole = s->ops->row_tile;
-	if (s->m->n_experts)
-		most *= s->m->n_experts / s->m->experts_per_token < 4 ? s->m->n_experts / s->m->experts_per_token : 4;
-	if (s->filters)
-		most = least = whole = a->rows;
-	if (!open_beside(s, a, weights, whole, most, wanted) &&
-	    !open_beside(s, a, spare / WINDOW_SHARE, least, most, wanted) && !open_beside(s, a, 0, least, most, wanted))
-		return;
-	size_t len = device_len(s, a, wanted);
-	if (spare > len + len / 32)
-		a->window += (spare - len - len / 32) / 4 * 3;
-	a->window = a->window < all ? a->window : all;
-}
-
-static void tell_shares(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
-{
-	size_t len = device_len(s, a, wanted);
-	progress_note("%.1f MiB of the device's memory for weights and batches, and %zu MiB left for rows", (double)len / 0x1p20,
-	              (s->ops->spare(s->device) - len) >> 20);
-	if (!a->window)
-		return;
-	bool once = a->window >= s->ops->window_len(s->device, a->layer.column, a->layer.weights);
-	progress_note("a layer's weights, %zu MiB, lie in the host's memory and pass through %zu MiB of the device's%s",
-	              (a->layer.weights >> 20) + 1, a->window >> 20, once ? ", once" : "");
-	if (!once)
-		progress_note("what doesn't fit there is copied for each batch of %zu rows", a->rows);
-}
-
-/* Told before any work.  -1: the device has too little, and e says what would do. */
-static int share_out(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
-{
-	*a = (struct shares){ .layer = most_layer_len(s), .tile = s->ops->row_tile };
-	a->rows = batch_rows(s, a, wanted);
-	if (s->ops->host)
-		return 0;
-	if (!fits(s, *a, a->rows, wanted))
-		share_window(s, a, wanted);
-	if (check_room(s, a, wanted, e) < 0)
-		return -1;
-	tell_shares(s, a, wanted);
-	return a->window ? s->ops->open_window(s->device, a->window, a->layer.column, e) : 0;
-}
 
 /* -------- changes */
 
@@ -265,7 +116,7 @@ static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, st
 			tapped.owner++;
 		for (enum site site = 0; site < SITE_COUNT; site++)
 			if (sites->read[site] && !site_by_length(site))
-				rows.at[site] = (char *)sites->read[site] + o->row * site_row_len(s, site);
+				rows.at[site] = (char *)sites->read[site] + o->row * shares_site_row_len(s, site);
 		if (taps_put(s->hooks->taps, (int)layer, o->t->f, o->first, o->n, &rows, e) < 0)
 			return -1;
 	}
@@ -283,7 +134,7 @@ static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct 
 		if (!wanted[site] || (pools_can(site) && !taps_want_rows(p->s->hooks->taps, (int)layer, site)))
 			continue;
 		if (!p->site_rows[site]) {
-			size_t len = site_by_length(site) ? 1 : p->packing.batch_rows * site_row_len(p->s, site);
+			size_t len = site_by_length(site) ? 1 : p->packing.batch_rows * shares_site_row_len(p->s, site);
 			p->site_rows[site] = mem_try(len, site_name(site), e);
 			if (!p->site_rows[site])
 				return -1;
@@ -523,13 +374,13 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	*total = (struct sweep_times){ .from = s->from, .to = s->to };
 	if (s->from >= s->to)
 		return pass_frames(s, e);
-	all_sites(s, any);
+	shares_sites(s, any);
 	p.kept_end = &p.kept;
 	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
-	bool shared = share_out(s, &a, any, e) == 0;
+	bool shared = shares_find(s, &a, any, e) == 0;
 	p.packing = (struct packing){ .s = s, .batch_rows = a.rows };
 	p.pools = shared ? pools_open(s, a.rows, e) : NULL;
 	p.work = p.pools ? packed_open(&p.packing, e) : NULL;
