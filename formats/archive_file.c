@@ -1,5 +1,6 @@
 #include "archive_file.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,16 @@
 /* The last record of a zip archive, and the longest comment that may follow it. */
 #define ZIP_END 22
 #define ZIP_COMMENT 65535
+#define ZIP_TAIL ((size_t)ZIP_END + ZIP_COMMENT)
 
 struct archive_file {
 	struct archive *archive;
 	char *name;   /* for messages */
 	char *member; /* the present one */
 	int fd;       /* -1: none */
+	bool piped;   /* can't be looked at from its end: the last bytes are kept as they pass */
+	unsigned char *block, *tail;
+	size_t tail_len;
 	bool begun;   /* some header was asked for */
 	bool empty;   /* a file of no bytes: one member of none */
 };
@@ -67,12 +72,47 @@ static struct archive_file *new_file(const char *name, struct error *e)
 	return f;
 }
 
+static void keep_tail(struct archive_file *f, const unsigned char *p, size_t n)
+{
+	size_t more = n < ZIP_TAIL ? n : ZIP_TAIL, stay = f->tail_len < ZIP_TAIL - more ? f->tail_len : ZIP_TAIL - more;
+	memmove(f->tail, f->tail + f->tail_len - stay, stay);
+	memcpy(f->tail + stay, p + n - more, more);
+	f->tail_len = stay + more;
+}
+
+/* What came, not a full block: whoever types a line is answered. */
+static ssize_t read_piped(struct archive_file *f, struct error *e)
+{
+	ssize_t n = io_read_some(f->fd, f->block, BLOCK, f->name, e);
+	if (n > 0)
+		keep_tail(f, f->block, (size_t)n);
+	return n;
+}
+
+static la_ssize_t next_block(struct archive *a, void *context, const void **block)
+{
+	struct archive_file *f = context;
+	struct error e;
+	ssize_t n = read_piped(f, &e);
+	if (n < 0)
+		archive_set_error(a, errno, "%s", strerror(errno));
+	*block = f->block;
+	return n;
+}
+
 static int open_path(struct archive_file *f, const char *path, struct error *e)
 {
+	struct stat st;
 	f->fd = io_open_input(path, e);
 	if (f->fd < 0)
 		return -1;
-	if (archive_read_open_fd(f->archive, f->fd, BLOCK) != ARCHIVE_OK)
+	f->piped = fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode);
+	if (f->piped) {
+		f->block = mem_alloc(BLOCK);
+		f->tail = mem_alloc(ZIP_TAIL);
+	}
+	if ((f->piped ? archive_read_open(f->archive, f, NULL, next_block, NULL)
+	              : archive_read_open_fd(f->archive, f->fd, BLOCK)) != ARCHIVE_OK)
 		return trouble(f, e);
 	return 0;
 }
@@ -125,26 +165,40 @@ static bool has_zip_end(const unsigned char *p, size_t len)
 	return false;
 }
 
-/* Only a file that isn't compressed once more can be looked at from its end. */
-static int check_zip(const struct archive_file *f, struct error *e)
+/* The file's last bytes, at most ZIP_TAIL.  What a pipe still holds is read to its end. */
+static int read_tail(struct archive_file *f, struct error *e)
 {
 	struct stat st;
-	if (f->fd < 0 || fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode) || archive_filter_count(f->archive) > 1)
+	ssize_t n;
+	if (f->piped) {
+		while ((n = read_piped(f, e)) > 0)
+			continue;
+		return (int)n;
+	}
+	if (fstat(f->fd, &st) < 0)
+		return error_errno(e, "%s", f->name);
+	f->tail_len = (uint64_t)st.st_size < ZIP_TAIL ? (size_t)st.st_size : ZIP_TAIL;
+	free(f->tail);
+	f->tail = mem_alloc(f->tail_len + 1);
+	return io_read_at(f->fd, f->tail, f->tail_len, (uint64_t)st.st_size - f->tail_len, f->name, e);
+}
+
+/* Only of a file that isn't compressed once more are these the archive's last bytes. */
+static int check_zip(struct archive_file *f, struct error *e)
+{
+	if (f->fd < 0 || archive_filter_count(f->archive) > 1)
 		return 0;
-	size_t most = ZIP_END + ZIP_COMMENT, len = (uint64_t)st.st_size < most ? (size_t)st.st_size : most;
-	unsigned char *end = mem_alloc(len + 1);
-	int status = io_read_at(f->fd, end, len, (uint64_t)st.st_size - len, f->name, e);
-	if (status == 0 && !has_zip_end(end, len))
-		status = error_set(e, "%s: is cut: the record that ends a zip archive is missing", f->name);
-	free(end);
-	return status;
+	if (read_tail(f, e) < 0)
+		return -1;
+	return has_zip_end(f->tail, f->tail_len) ? 0 :
+	       error_set(e, "%s: is cut: the record that ends a zip archive is missing", f->name);
 }
 
 /*
  * libarchive takes a tar file's end for the archive's, whether or not the blocks of zeros stand there, and reads a zip file
  * without its directory member by member.
  */
-static int check_end(const struct archive_file *f, struct error *e)
+static int check_end(struct archive_file *f, struct error *e)
 {
 	switch (archive_format(f->archive) & ARCHIVE_FORMAT_BASE_MASK) {
 	case ARCHIVE_FORMAT_TAR:
@@ -208,6 +262,8 @@ void archive_file_close(struct archive_file *f)
 	archive_read_free(f->archive);
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->block);
+	free(f->tail);
 	free(f->name);
 	free(f->member);
 	free(f);

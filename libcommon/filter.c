@@ -205,6 +205,7 @@ static int filter_open(struct filters *all, struct filter *f, const struct filte
 	f->layers = mem_zero(all->m->n_layers + 1, sizeof *f->layers);
 	if (selection_layers(&f->selection, all->m, f->layers, e) < 0)
 		return -1;
+	selection_warn_unreached(&f->selection, "--filter", all->m, f->layers, step->from, step->to);
 	int status = open_builtin(f, o->builtin, header, e);
 	if (status < 0 || (status > 0 && expect_rows(f, all->m, step, e) < 0))
 		return blame(f, e);

@@ -53,17 +53,24 @@ static bool try_again(int fd, short event)
 	return poll(&p, 1, -1) >= 0 || errno == EINTR;
 }
 
+ssize_t io_read_some(int fd, void *buffer, size_t n, const char *name, struct error *e)
+{
+	ssize_t k;
+	while ((k = read(fd, buffer, n)) < 0)
+		if (!try_again(fd, POLLIN))
+			return error_errno(e, "%s", name);
+	return k;
+}
+
 ssize_t io_read_full(int fd, void *buffer, size_t n, const char *name, struct error *e)
 {
 	size_t done = 0;
-	while (done < n) {
-		ssize_t k = read(fd, (char *)buffer + done, n - done);
-		if (k == 0)
-			break;
-		if (k > 0)
-			done += (size_t)k;
-		else if (!try_again(fd, POLLIN))
-			return error_errno(e, "%s", name);
+	ssize_t k = 1;
+	while (k > 0 && done < n) {
+		k = io_read_some(fd, (char *)buffer + done, n - done, name, e);
+		if (k < 0)
+			return -1;
+		done += (size_t)k;
 	}
 	return (ssize_t)done;
 }

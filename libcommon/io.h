@@ -26,7 +26,10 @@ bool io_regular(const char *path);
 /* Whether both paths name one regular file, under whatever names. */
 bool io_same_file(const char *a, const char *b);
 
-/* Reads until n bytes, or end of file.  The number read (< n only at the end), or -1.  Restarts after EINTR. */
+/* Reads what is there, at most n bytes, as soon as there is any; 0 only at the end.  The number read, or -1.  Restarts after EINTR. */
+ssize_t io_read_some(int fd, void *buffer, size_t n, const char *name, struct error *e) MUST_CHECK;
+
+/* The same until n bytes, or end of file: the number is < n only at the end. */
 ssize_t io_read_full(int fd, void *buffer, size_t n, const char *name, struct error *e) MUST_CHECK;
 
 /* Writes all n bytes.  0, or -1 with errno (EPIPE where SIGPIPE is held back). */

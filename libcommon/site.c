@@ -8,6 +8,7 @@
 #include "frame.h"
 #include "memory.h"
 #include "model.h"
+#include "progress.h"
 
 enum owner { OWNER_EMBED, OWNER_LAYER_RUN, OWNER_UNEMBED };
 static const char *const programs[] = { "embed", "layer-run", "unembed" };
@@ -316,6 +317,20 @@ int selection_layers(const struct selection *s, const struct model *m, bool *set
 			return error_set(e, "%s: %s has no %s in layer %zu: %s", s->text, m->name, sites[i].name, at, reason);
 	}
 	return 0;
+}
+
+void selection_warn_unreached(const struct selection *s, const char *option, const struct model *m, const bool *set, int from, int to)
+{
+	if (from < 0 || from >= to)
+		return;
+	for (int layer = from; layer < to; layer++)
+		for (int i = 0; set[layer] && i < SITE_COUNT; i++)
+			if (s->site[i] && site_exists((enum site)i, m, (size_t)layer))
+				return;
+	if (to - from == 1)
+		progress_warn("%s %s: names nothing of layer %d, the only one that is run", option, s->text, from);
+	else
+		progress_warn("%s %s: names nothing of layers %d to %d, which are those that are run", option, s->text, from, to - 1);
 }
 
 void selection_release(struct selection *s)

@@ -69,6 +69,11 @@ int selection_parse(struct selection *s, const char *text, const char *program, 
  * (n_layers) gets the layers. */
 int selection_layers(const struct selection *s, const struct model *m, bool *set, struct error *e) MUST_CHECK;
 
+/* Warns where nothing of it lies in layers from..to-1 of the block, which are those that will be run; set: from
+ * selection_layers; option: "--tap".  from < 0: the program runs none, and says nothing. */
+void selection_warn_unreached(const struct selection *s, const char *option, const struct model *m, const bool *set, int from,
+                              int to);
+
 void selection_release(struct selection *s);
 
 #endif

@@ -130,6 +130,8 @@ struct taps *taps_open(const struct option_list *list, const char *program, cons
 	if (!t)
 		return NULL;
 	t->dtype = dtype;
+	for (size_t i = 0; step && i < t->n_taps; i++)
+		selection_warn_unreached(&t->taps[i].selection, "--tap", m, t->taps[i].layers, step->from, step->to);
 	if (streams_open(t, header, step, e) < 0) {
 		taps_abort(t);
 		return NULL;

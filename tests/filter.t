@@ -44,6 +44,13 @@ with open("starts", "a") as f:
 for frame in filter_stdin():
     frame.rows = frame.rows * frame.rows.dtype.type(float(sys.argv[1]))
 END
+embed -m "$TESTS/mood" -o mood.tms ids.tms
+says "a filter of a layer that isn't run is a warning" 0 '^layer-run: --filter mlp_out@4=cat: names nothing of layers 0 to 2' \
+	layer-run -m "$TESTS/mood" --to 3 --filter 'mlp_out@4=cat' -o out.tms mood.tms
+says "a tap of a layer that isn't run is a warning" 0 '^layer-run: --tap resid_post@5=acts.tms: names nothing of layer 0' \
+	layer-run -m "$TESTS/mood" --to 1 --tap 'resid_post@5=acts.tms' -o out.tms mood.tms
+is "one that is run in part is none" "$(layer-run -m "$TESTS/mood" --to 3 --tap resid_post@2-5=acts.tms -o out.tms mood.tms 2>&1)" ""
+
 two="'$PYTHON' scale.py 2"
 
 sites=resid_pre,attn_norm,q,k,v,q_rot,k_rot,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_up,mlp_act,mlp_out,resid_post

@@ -97,10 +97,13 @@ END
 	ok "a zip archive with a comment" "$UNIT/input" ends/whole.zip
 	gzip -k ends/whole.zip
 	ok "compressed once more" "$UNIT/input" ends/whole.zip.gz
+	ok "from a pipe" sh -c 'cat ends/whole.zip | "$UNIT/input"'
 	says "a zip archive cut after its members" 2 "^input: ends/members.zip: " "$UNIT/input" ends/members.zip
 	for cut in directory record records comment
 	do
 		says "a zip archive cut: $cut" 2 "^input: ends/$cut.zip: is cut: the record that ends" "$UNIT/input" ends/$cut.zip
+		says "a zip archive cut: $cut, from a pipe" 2 "^input: <stdin>: is cut: the record that ends" \
+			sh -c "cat ends/$cut.zip | '$UNIT/input'"
 	done
 else
 	skip "zip archives that were cut" "no Python"
