@@ -315,6 +315,9 @@ help:
 
 FORCE:
 .PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
+# A source that was renamed or taken away since: what an object was made of then need not be there.
+%.c %.cc %.cu: ;
+.SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJECTS:.o=.d) $(patsubst %,$(BUILD)/%.d,$(TOOLS:%=tools/%) libcommon/main tests/stub tests/toy tests/fuzz/driver)
