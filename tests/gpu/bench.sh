@@ -4,13 +4,8 @@
 # $TMPDIR): 131,072 tokens in samples of 128 and of natural lengths, beside bare products before and after.  Within 8 minutes,
 # offline.  DRY=1: see lib.sh.
 set -u
-report=${REPORT:-${BUILD:-build}/gpu-bench.txt}
-mkdir -p "$(dirname "$report")"
-report=$(realpath "$report")
-: >"$report"
+report=gpu-bench
 . "$(dirname "$0")/lib.sh"
-need_card
-tell "bench-gpu, $kind: $card"
 size='' tokens=131072 shape='4096 14336 8 32 8 32000' vocab=32000
 test -z "$DRY" || size=toy tokens=512 shape='128 224 2 4 2 200' vocab=200
 

@@ -3,8 +3,13 @@
 # scripts where there is none: what it then prints is no figure of any card.
 #
 #   $module $rates   the module and tests/gpu/rates.cu, for the card or for the host     $kind   "cuda" or "dry run on the host"
-#   $dir             an empty directory                                                  $report a file for what `tell` says
+#   $dir             an empty directory                                                  $card   what the GPU is
+#   $report          from its name, gpu-test, to a file for what `tell` says, which then begins with kind and card
 
+report=${REPORT:-${BUILD:-build}/$report.txt}
+mkdir -p "$(dirname "$report")"
+report=$(realpath "$report")
+: >"$report"
 cd "$(dirname "$0")/../.." || exit
 BIN=${BIN:-$PWD/bin} BUILD=${BUILD:-$PWD/build} DRY=${DRY:-}
 PATH=$BIN:$PATH
@@ -26,7 +31,7 @@ tell()
 	printf '%s\n' "$*" | tee -a "$report"
 }
 
-# need_card: stops with the reason where --device cuda can't be used.  $card receives what it is.
+# Stops with the reason where --device cuda can't be used.
 need_card()
 {
 	model=tests/data/models/llama-bf16
@@ -51,3 +56,6 @@ ids()
 		print "]}"
 	}'
 }
+
+need_card
+tell "$(basename "$0" .sh)-gpu, $kind: $card"
