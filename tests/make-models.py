@@ -18,7 +18,7 @@ DTYPE = {"bf16": ("BF16", "bfloat16"), "f16": ("F16", "float16"), "f32": ("F32",
 def normal(seed, name, shape, std):
     """About normal: the sum of a raw draw's four 16-bit parts, centred, of standard deviation std."""
     bits = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(int(np.prod(shape)))
-    total = np.zeros(len(bits), np.float32)
+    total = np.zeros(len(bits))
     for part in bits.view("<u2").reshape(-1, 4).T:
         total += part
     return ((total - 131070) * np.float32(std / 37837.2)).reshape(shape)
