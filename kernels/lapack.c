@@ -36,6 +36,9 @@ static struct {
 /* What OpenBLAS takes for a thread that calls it: 32 << 22 on x86-64, and no more elsewhere. */
 static const size_t BUFFER = (size_t)32 << 22;
 
+/* What it maps itself with the libraries that it needs, generously: the file of 0.3.29 has 40 MB. */
+static const size_t LIBRARY = (size_t)128 << 20;
+
 /* Columns that dsytrd and dormtr turn at once; more memory than that they don't use well. */
 enum { BLOCK = 64 };
 
@@ -101,35 +104,31 @@ static bool find_all(void)
 }
 
 /*
- * OpenBLAS takes a buffer for each thread that calls it, and where it gets none (under ulimit -v) it asks again for ever.  So it
- * is tried here, with pages that are never touched.
+ * OpenBLAS takes a buffer when it is loaded and one for each thread that calls it, and where it gets none (under ulimit -v) it
+ * asks again for ever.  So it is tried here, with pages that are never touched.
  */
 static int try_buffers(size_t n_threads, struct error *e)
 {
-	size_t got = 0;
-	void **at = mem_zero(n_threads, sizeof *at);
-	for (; got < n_threads; got++) {
-		at[got] = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (at[got] == MAP_FAILED)
-			break;
-	}
-	for (size_t i = 0; i < got; i++)
-		munmap(at[i], BUFFER);
-	free(at);
-	return got == n_threads ? 0 : error_set(e, "OpenBLAS needs %zu MB of address space for each of %zu threads and finds it for "
-	                                        "%zu; raise ulimit -v, or ask for fewer threads with -j",
-	                                        BUFFER >> 20, n_threads, got);
+	size_t len = (n_threads + 1) * BUFFER + LIBRARY;
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return error_set(e, "OpenBLAS needs %zu MB of address space for %zu threads, and there is less; raise ulimit -v, or ask for "
+		                 "fewer threads with -j", len >> 20, n_threads);
+	munmap(at, len);
+	return 0;
 }
 
 int lapack_open(size_t n_threads, struct error *e)
 {
 	if (blas.library)
 		return 0;
+	if (try_buffers(n_threads, e) < 0)
+		return -1;
 	blas.library = load();
 	if (!blas.library)
 		return error_set(e, "OpenBLAS (libopenblas.so.0) can't be loaded: %s; Debian has it in libopenblas0", dlerror());
 	if (find_all())
-		return try_buffers(n_threads, e);
+		return 0;
 	dlclose(blas.library);
 	blas.library = NULL;
 	return error_set(e, "libopenblas.so.0 lacks functions of OpenBLAS or LAPACK; install another build of it");
