@@ -262,7 +262,8 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/onelayer.a
 bench: deps
 	@+$(MAKE) run-bench
 run-bench: all $(BENCHES)
-	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" sh "$$b" || exit; done
+	@for b in tests/bench/*.sh; do BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" \
+		RUNS_TABLE="$(abspath $(BUILD))/bench/layer-run.tsv" sh "$$b" || exit; done
 
 # What can be seen on a card alone; DRY=1 tries the scripts on the host.
 $(CARD)/rates $(CARD)/products: $(CARD)/%: $(CARD)/tests/gpu/%.o $(CARD_OBJECTS) $(CUDA_REST)

@@ -91,7 +91,7 @@ static void *try_aligned(size_t size, size_t unit, const char *what, struct erro
 }
 
 /* From LARGE on memory is asked for in the processor's large pages: a product's rows lie far apart. */
-enum { LARGE = 16 << 20, LARGE_PAGE = 2 << 20 };
+enum { LARGE = 4 << 20, LARGE_PAGE = 2 << 20 };
 
 void *mem_try(size_t size, const char *what, struct error *e)
 {

@@ -4,16 +4,21 @@
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
  * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and
- * may define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns.
+ * may define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns, and with it
+ * PRODUCT_WIDEN_LOOP(a, a_stride, half, b, n, sum), which besides writes b, the panel's bf16 numbers as floats.
  *
- * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by.
+ * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by, while
+ * the next panel's come into the second level.
  * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
  */
 enum {
 	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
 	FEW_ROWS = 4 * PRODUCT_ROWS,
-	/* Enough sums that do not wait for each other, where there are registers for them. */
-	FEW_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
+	/* Panels that one row and two rows take at a time, as far as there are registers for the sums: memory gives more to
+	   several streams than to one, and sums do not wait for each other. */
+	ONE_ROW_PANELS = 4,
+	TWO_ROWS_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
+	MOST_PANELS = 4,
 	FEW_PANEL_ROWS = 2,
 	CACHE_LINE = 64
 };
@@ -27,7 +32,8 @@ struct product_block {
 	float *c;
 	size_t c_stride, k;
 	bool add;
-	const char *ahead;      /* of the first panel, fetched meanwhile: ahead_step bytes with every PRODUCT_UNROLL inputs */
+	const uint16_t *half;   /* what b is to be made of first, or NULL */
+	const char *ahead;      /* fetched meanwhile: ahead_step bytes with every PRODUCT_UNROLL inputs, of each panel alike */
 	size_t ahead_step;
 };
 
@@ -45,7 +51,7 @@ INLINE vf take_held(const void *b, size_t i, enum dtype held)
 /* One k.  What is fewer, rows or vectors, is held in registers. */
 INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
                          const void *b, size_t at, size_t panel_stride,
-                         vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS])
+                         vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS])
 {
 	if (rows <= FEW_PANEL_ROWS) {
 		vf s[FEW_PANEL_ROWS];
@@ -74,6 +80,13 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype 
 	}
 }
 
+/* Fetches a few lines that are wanted much later. */
+INLINE void fetch_ahead(const char *p, size_t len)
+{
+	for (size_t n = 0; n < len; n += CACHE_LINE)
+		__builtin_prefetch(p + n, 0, 2);
+}
+
 INLINE void product_sums(const struct product_block *p, size_t rows, size_t vectors, size_t panels, enum dtype held, bool few)
 {
 	const size_t a_stride = p->a_stride, c_stride = p->c_stride, panel_stride = p->panel_stride, ahead_step = p->ahead_step;
@@ -82,37 +95,43 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 	const float *a = p->a;
 	const char *b = p->b, *ahead = p->ahead;
 	float *c = p->c;
-	vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS];
+	vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
+	/* One row's many loads are told apart by their place in the program when the processor learns what to fetch: few places. */
+	const size_t turn = few && rows == 1 && held == DTYPE_F32 ? 1 : PRODUCT_UNROLL;
+	size_t left = p->k / turn;
+	if (!few)
+		fetch_ahead(ahead, left * ahead_step);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
 		__builtin_prefetch(c + r * c_stride);
+		__builtin_prefetch(c + r * c_stride + vectors * VL - 1);
 		UNROLL
 		for (size_t v = 0; v < panels * vectors; v++)
 			sum[r][v] = (vf){ 0 };
 	}
-	size_t left = p->k / PRODUCT_UNROLL;
 #ifdef PRODUCT_LOOP
 	if (rows == PRODUCT_ROWS && vectors == PRODUCT_VECTORS && !few && left > 0) {
-		PRODUCT_LOOP(a, a_stride, p->b, left, sum);
+		if (p->half)
+			PRODUCT_WIDEN_LOOP(a, a_stride, p->half, (float *)p->b, left, sum);
+		else
+			PRODUCT_LOOP(a, a_stride, p->b, left, sum);
 		a += left * PRODUCT_UNROLL;
 		b += left * PRODUCT_UNROLL * PRODUCT_PANEL * len;
 		left = 0;
 	}
 #endif
 	for (; left > 0; left--) {
-		for (size_t n = 0; few && n < ahead_step; n += CACHE_LINE) {
-			UNROLL
-			for (size_t v = 0; v < panels; v++)
-				__builtin_prefetch(ahead + n + v * panel_stride * len, 0, 2);
-		}
 		UNROLL
-		for (size_t j = 0; j < PRODUCT_UNROLL; j++)
+		for (size_t v = 0; few && v < panels; v++)
+			fetch_ahead(ahead + v * panel_stride * len, ahead_step);
+		UNROLL
+		for (size_t j = 0; j < turn; j++)
 			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
 		ahead += ahead_step;
-		a += PRODUCT_UNROLL;
-		b += PRODUCT_UNROLL * PRODUCT_PANEL * len;
+		a += turn;
+		b += turn * PRODUCT_PANEL * len;
 	}
-	for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
+	for (size_t i = 0; i < p->k % turn; i++)
 		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
@@ -164,8 +183,8 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 #define ALL_VECTORS(r) BY_VECTORS(ROWS_##r)
 
 BY_ROWS(ALL_VECTORS)
-OF_EACH_TYPE(1, PRODUCT_VECTORS, FEW_PANELS, panels_1)
-OF_EACH_TYPE(2, PRODUCT_VECTORS, FEW_PANELS, panels_2)
+OF_EACH_TYPE(1, PRODUCT_VECTORS, ONE_ROW_PANELS, panels_1)
+OF_EACH_TYPE(2, PRODUCT_VECTORS, TWO_ROWS_PANELS, panels_2)
 
 #define MANY_1(v) many_1x##v,
 #define MANY_2(v) many_2x##v,
@@ -231,7 +250,7 @@ static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTO
 	{ BY_ROWS(F16_NAMES) },
 };
 
-/* [held][rows - 1] of FEW_PANELS */
+/* [held][rows - 1] of ONE_ROW_PANELS and of TWO_ROWS_PANELS */
 static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = {
 	{ many_panels_1, many_panels_2 },
 	{ f32_panels_1, f32_panels_2 },
@@ -252,15 +271,15 @@ struct strip {
 	float *c;
 };
 
-/* The strip that begins `at` columns after m->first, of `panels` panels at most. */
+/* The strip that begins `at` columns after m->first, of `panels` panels if there are so many, else of one or a part. */
 static struct strip strip_at(const struct multiply *m, size_t at, size_t panels)
 {
 	const size_t column = m->first + at, left = (m->n - at + VL - 1) / VL;
 	struct strip s = { (const char *)m->b + column / PRODUCT_PANEL * PRODUCT_PANEL * m->k * dtype_size(m->held),
 		           column % PRODUCT_PANEL / VL, 0, 1, m->c + at };
 	s.vectors = PRODUCT_VECTORS - s.first < left ? PRODUCT_VECTORS - s.first : left;
-	if (s.vectors == PRODUCT_VECTORS)
-		s.panels = left / PRODUCT_VECTORS < panels ? left / PRODUCT_VECTORS : panels;
+	if (s.vectors == PRODUCT_VECTORS && left >= panels * PRODUCT_VECTORS)
+		s.panels = panels;
 	return s;
 }
 
@@ -269,14 +288,10 @@ static size_t strip_width(const struct strip *s)
 	return s->vectors * s->panels * VL;
 }
 
-/* k inputs of the strip's panel from k0 on, as floats. */
-static const float *strip_floats(const struct multiply *m, const struct strip *s, size_t k0, size_t k)
+/* The strip's first number of input k0. */
+static const char *strip_input(const struct multiply *m, const struct strip *s, size_t k0)
 {
-	const char *from = s->b + k0 * PRODUCT_PANEL * dtype_size(m->held);
-	if (m->held == DTYPE_F32)
-		return (const float *)(const void *)from + s->first * VL;
-	row_widen(m->scratch, from, m->held, k * PRODUCT_PANEL);
-	return (const float *)m->scratch + s->first * VL;
+	return s->b + (k0 * PRODUCT_PANEL + s->first * VL) * dtype_size(m->held);
 }
 
 /* Inputs of a partial sum: K in equal parts, the number of which is K / PARTIAL_SUM to the nearest. */
@@ -286,29 +301,43 @@ static size_t partial_sum(size_t k)
 	return (n + PRODUCT_UNROLL - 1) / PRODUCT_UNROLL * PRODUCT_UNROLL;
 }
 
-/*
- * Inputs k0..k0+k-1 of the strip for all rows, which are shared out evenly: a tile of one would take as long as a full one.
- * What lies ahead of the panel's inputs by so many is fetched meanwhile; none where that is 0.
- */
-static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, size_t k0, size_t k,
-                          size_t ahead)
+static size_t tile_count(size_t rows)
 {
-	const size_t n = (m->rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS, input_len = PRODUCT_PANEL * dtype_size(m->held);
+	return (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+}
+
+/* Rows of the next of n tiles: shared out evenly, since a tile of one would take as long as a full one. */
+static size_t tile_rows(size_t rows, size_t n)
+{
+	return (rows + n - 1) / n;
+}
+
+/*
+ * Inputs k0..k0+k-1 of the strip for all rows; b: the first of them and, with `half`, to be made of it by the first tile.
+ * What lies from `ahead` on, as much as is read of a panel, is fetched meanwhile; nothing where that is NULL.
+ */
+static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, const void *half,
+                          size_t k0, size_t k, const char *ahead)
+{
+	const size_t n = tile_count(m->rows), input_len = PRODUCT_PANEL * dtype_size(m->held);
 	struct product_block p = { .a_stride = m->a_stride,
 		                   .b = b,
 		                   .panel_stride = m->k * PRODUCT_PANEL,
 		                   .c_stride = m->c_stride,
 		                   .k = k,
 		                   .add = k0 != 0,
-		                   .ahead = s->b + (k0 + ahead) * input_len,
+		                   .half = half,
+		                   .ahead = ahead,
 		                   .ahead_step = ahead ? PRODUCT_UNROLL * input_len / n : 0 };
-	for (size_t i = 0; i < n; i++) {
-		const size_t r = m->rows * i / n, rows = m->rows * (i + 1) / n - r;
+	for (size_t i = 0, r = 0, rows; i < n; i++, r += rows) {
+		rows = tile_rows(m->rows - r, n - i);
 		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];
 		p.a = (const float *)m->a + r * m->a_stride + k0;
 		p.c = s->c + r * m->c_stride;
 		tile(&p);
-		p.ahead += k * input_len / n;
+		p.half = NULL;
+		if (ahead)
+			p.ahead += k * input_len / n;
 	}
 }
 
@@ -317,12 +346,38 @@ static void multiply_few(const struct multiply *m)
 	const size_t step = partial_sum(m->k);
 	struct strip s;
 	for (size_t at = 0; at < m->n; at += strip_width(&s)) {
-		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
+		s = strip_at(m, at, m->rows == 1 ? ONE_ROW_PANELS : m->rows == 2 ? TWO_ROWS_PANELS : 1);
 		for (size_t k0 = 0; k0 < m->k; k0 += step) {
-			const char *b = s.b + (k0 * PRODUCT_PANEL + s.first * VL) * dtype_size(m->held);
 			/* One row has nothing to do but wait for the weight. */
-			multiply_rows(m, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step, m->rows > 1 ? step : 0);
+			const char *b = strip_input(m, &s, k0), *ahead = m->rows > 1 ? strip_input(m, &s, k0 + step) : NULL;
+			multiply_rows(m, &s, held_as(m->held), b, NULL, k0, m->k - k0 < step ? m->k - k0 : step, ahead);
 		}
+	}
+}
+
+/* Whether the first tile widens the strip's k inputs as it multiplies them. */
+static bool widens(const struct multiply *m, const struct strip *s, size_t k)
+{
+#ifdef PRODUCT_LOOP
+	return m->held == DTYPE_BF16 && s->vectors == PRODUCT_VECTORS && k % PRODUCT_UNROLL == 0 &&
+	       tile_rows(m->rows, tile_count(m->rows)) == PRODUCT_ROWS;
+#else
+	(void)m, (void)s, (void)k;
+	return false;
+#endif
+}
+
+/* Inputs k0..k0+k-1 of the strip; then come those at `ahead`. */
+static void multiply_strip(const struct multiply *m, const struct strip *s, size_t k0, size_t k, const char *ahead)
+{
+	const char *b = strip_input(m, s, k0);
+	if (m->held == DTYPE_F32) {
+		multiply_rows(m, s, HELD_MANY, b, NULL, k0, k, ahead);
+	} else if (widens(m, s, k)) {
+		multiply_rows(m, s, HELD_MANY, m->scratch, b, k0, k, ahead);
+	} else {
+		row_widen(m->scratch, s->b + k0 * PRODUCT_PANEL * dtype_size(m->held), m->held, k * PRODUCT_PANEL);
+		multiply_rows(m, s, HELD_MANY, (const float *)m->scratch + s->first * VL, NULL, k0, k, ahead);
 	}
 }
 
@@ -338,7 +393,9 @@ static void multiply(const struct multiply *m)
 		struct strip s;
 		for (size_t at = 0; at < m->n; at += strip_width(&s)) {
 			s = strip_at(m, at, 1);
-			multiply_rows(m, &s, HELD_MANY, strip_floats(m, &s, k0, k), k0, k, 0);
+			const size_t end = at + strip_width(&s);
+			const struct strip next = strip_at(m, end < m->n ? end : 0, 1);
+			multiply_strip(m, &s, k0, k, strip_input(m, &next, end < m->n ? k0 : k0 + k));
 		}
 	}
 }

@@ -31,44 +31,75 @@ INLINE void v_add_product(vf *sum, vf a, vf b)
 	"vfmadd231ps %[x0], %[y], %[" s0 "]\n" \
 	"vfmadd231ps %[x1], %[y], %[" s1 "]\n" \
 	"vfmadd231ps %[x2], %[y], %[" s2 "]\n"
-#define PRODUCT_INPUT(i) \
-	"vmovups 96*" #i "(%[b]), %[x0]\n" \
-	"vmovups 96*" #i "+32(%[b]), %[x1]\n" \
-	"vmovups 96*" #i "+64(%[b]), %[x2]\n" \
+#define PRODUCT_ROWS_OF(i) \
 	PRODUCT_ROW("4*" #i "(%[a])", "s0", "s1", "s2") \
 	PRODUCT_ROW("4*" #i "(%[a], %[row])", "s3", "s4", "s5") \
 	PRODUCT_ROW("4*" #i "(%[a], %[row], 2)", "s6", "s7", "s8") \
 	PRODUCT_ROW("4*" #i "(%[a], %[row3])", "s9", "s10", "s11")
+#define PRODUCT_INPUT(i) \
+	"vmovups 96*" #i "(%[b]), %[x0]\n" \
+	"vmovups 96*" #i "+32(%[b]), %[x1]\n" \
+	"vmovups 96*" #i "+64(%[b]), %[x2]\n" \
+	PRODUCT_ROWS_OF(i)
+#define PRODUCT_WIDENED(i) \
+	"vpmovzxwd 48*" #i "(%[half]), %[x0]\n" \
+	"vpmovzxwd 48*" #i "+16(%[half]), %[x1]\n" \
+	"vpmovzxwd 48*" #i "+32(%[half]), %[x2]\n" \
+	"vpslld $16, %[x0], %[x0]\n" \
+	"vpslld $16, %[x1], %[x1]\n" \
+	"vpslld $16, %[x2], %[x2]\n" \
+	"vmovups %[x0], 96*" #i "(%[b])\n" \
+	"vmovups %[x1], 96*" #i "+32(%[b])\n" \
+	"vmovups %[x2], 96*" #i "+64(%[b])\n" \
+	PRODUCT_ROWS_OF(i)
+#define PRODUCT_ZERO(s) "vxorps %[" s "], %[" s "], %[" s "]\n"
+#define PRODUCT_BEGIN \
+	PRODUCT_ZERO("s0") PRODUCT_ZERO("s1") PRODUCT_ZERO("s2") PRODUCT_ZERO("s3") PRODUCT_ZERO("s4") PRODUCT_ZERO("s5") \
+	PRODUCT_ZERO("s6") PRODUCT_ZERO("s7") PRODUCT_ZERO("s8") PRODUCT_ZERO("s9") PRODUCT_ZERO("s10") PRODUCT_ZERO("s11") \
+	".p2align 6\n" \
+	"1:\n"
+#define PRODUCT_END \
+	"add $4*4, %[a]\n" \
+	"add $4*96, %[b]\n" \
+	"dec %[n]\n" \
+	"jnz 1b\n"
+#define PRODUCT_CHANGES \
+	[s0] "=&x"(sum[0][0]), [s1] "=&x"(sum[0][1]), [s2] "=&x"(sum[0][2]), \
+	[s3] "=&x"(sum[1][0]), [s4] "=&x"(sum[1][1]), [s5] "=&x"(sum[1][2]), \
+	[s6] "=&x"(sum[2][0]), [s7] "=&x"(sum[2][1]), [s8] "=&x"(sum[2][2]), \
+	[s9] "=&x"(sum[3][0]), [s10] "=&x"(sum[3][1]), [s11] "=&x"(sum[3][2]), \
+	[x0] "=&x"(x0), [x1] "=&x"(x1), [x2] "=&x"(x2), [y] "=&x"(y), [a] "+&r"(a), [b] "+&r"(b), [n] "+&r"(n)
 
 /*
  * Sums of four rows and a panel over n times PRODUCT_UNROLL inputs, n > 0.  Written out: 12 sums, 3 vectors and a factor
  * are all the registers, and of 20 instructions only 12 multiply, so each one more that a compiler adds is time lost.
  */
-INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][2 * PRODUCT_VECTORS])
+INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][4 * PRODUCT_VECTORS])
 {
 	const size_t row = a_stride * sizeof *a;
 	vf x0, x1, x2, y;
 
-	__asm__ volatile("vxorps %[s0], %[s0], %[s0]\n" "vxorps %[s1], %[s1], %[s1]\n" "vxorps %[s2], %[s2], %[s2]\n"
-	                 "vxorps %[s3], %[s3], %[s3]\n" "vxorps %[s4], %[s4], %[s4]\n" "vxorps %[s5], %[s5], %[s5]\n"
-	                 "vxorps %[s6], %[s6], %[s6]\n" "vxorps %[s7], %[s7], %[s7]\n" "vxorps %[s8], %[s8], %[s8]\n"
-	                 "vxorps %[s9], %[s9], %[s9]\n" "vxorps %[s10], %[s10], %[s10]\n" "vxorps %[s11], %[s11], %[s11]\n"
-	                 ".p2align 6\n"
-	                 "1:\n"
+	__asm__ volatile(PRODUCT_BEGIN
 	                 PRODUCT_INPUT(0) PRODUCT_INPUT(1) PRODUCT_INPUT(2) PRODUCT_INPUT(3)
-	                 "add $4*4, %[a]\n"
-	                 "add $4*96, %[b]\n"
-	                 "dec %[n]\n"
-	                 "jnz 1b\n"
-	                 : [s0] "=&x"(sum[0][0]), [s1] "=&x"(sum[0][1]), [s2] "=&x"(sum[0][2]),
-	                   [s3] "=&x"(sum[1][0]), [s4] "=&x"(sum[1][1]), [s5] "=&x"(sum[1][2]),
-	                   [s6] "=&x"(sum[2][0]), [s7] "=&x"(sum[2][1]), [s8] "=&x"(sum[2][2]),
-	                   [s9] "=&x"(sum[3][0]), [s10] "=&x"(sum[3][1]), [s11] "=&x"(sum[3][2]),
-	                   [x0] "=&x"(x0), [x1] "=&x"(x1), [x2] "=&x"(x2), [y] "=&x"(y), [a] "+&r"(a), [b] "+&r"(b), [n] "+&r"(n)
-	                 : [row] "r"(row), [row3] "r"(3 * row)
-	                 : "memory", "cc");
+	                 PRODUCT_END
+	                 : PRODUCT_CHANGES : [row] "r"(row), [row3] "r"(3 * row) : "memory", "cc");
 }
 #define PRODUCT_LOOP product_loop
+
+/* The same, where b is still to be written: the panel as bf16 is widened on the way, which costs no time of its own. */
+INLINE void product_widen_loop(const float *a, size_t a_stride, const uint16_t *half, float *b, size_t n,
+                               vf sum[][4 * PRODUCT_VECTORS])
+{
+	const size_t row = a_stride * sizeof *a;
+	vf x0, x1, x2, y;
+
+	__asm__ volatile(PRODUCT_BEGIN
+	                 PRODUCT_WIDENED(0) PRODUCT_WIDENED(1) PRODUCT_WIDENED(2) PRODUCT_WIDENED(3)
+	                 "add $4*48, %[half]\n"
+	                 PRODUCT_END
+	                 : PRODUCT_CHANGES, [half] "+&r"(half) : [row] "r"(row), [row3] "r"(3 * row) : "memory", "cc");
+}
+#define PRODUCT_WIDEN_LOOP product_widen_loop
 
 INLINE vf v_max(vf a, vf b)
 {

@@ -11,13 +11,16 @@
 #                 attention, norms, other rows, waiting for other threads, and what is outside of the layers' work (packing
 #                 of frames, taps, weights that were not there yet)
 #
-# RUNS=3 LAYERS=16 DIR=$TMPDIR: how often, how deep, and where the models (2 and 4 GB) are made.
+# RUNS=3 LAYERS=16 DIR=$TMPDIR: how often, how deep, and where the models (2 and 4 GB) are made.  RUNS_TABLE=FILE keeps the
+# lines of the table, for the roofline (products.sh).
 set -eu
 BIN=${BIN:-bin} BUILD=${BUILD:-build} RUNS=${RUNS:-3} LAYERS=${LAYERS:-16}
 dir=$(mktemp -d "${DIR:-${TMPDIR:-/tmp}}/onelayer-bench.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 PATH=$BIN:$PATH
+table=${RUNS_TABLE:-$dir/table}
+: >"$table"
 
 # Ids of samples whose lengths are given one a line.
 ids()
@@ -107,7 +110,7 @@ do
 				print type, lengths, run, sprintf("%.1f", own), sprintf("%.1f", theirs), $9, sprintf("%.3f", $9 / own),
 					sprintf("%.3f", theirs ? $9 / theirs : 0), sprintf("%.3f", peak ? $9 / peak : 0), sprintf("%.1f", $11),
 					sprintf("%.3f", $11 / reads), $10, $12, $13, $14, $15, $16, $17
-			}' | tee -a "$dir/table"
+			}' | tee -a "$table"
 			before=$after
 		done
 	done
@@ -122,7 +125,7 @@ medians()
 			for (i = 1; i <= n[k]; i++)
 				for (j = i + 1; j <= n[k]; j++)
 					if (v[k, j] + 0 < v[k, i] + 0) { t = v[k, i]; v[k, i] = v[k, j]; v[k, j] = t }
-			printf "# median\t%s\t%s\t%s\n", name, k, v[k, int((n[k] + 1) / 2)] } }' "$dir/table" | sort
+			printf "# median\t%s\t%s\t%s\n", name, k, v[k, int((n[k] + 1) / 2)] } }' "$table" | sort
 }
 medians of_own 7
 medians of_onednn 8

@@ -11,8 +11,10 @@
  *   of_peak ...    shares of the vector unit's peak in the same rounds, and of oneDNN: the faster of its two for bf16
  *   f32_bytes ...  GB/s: weights, operand and results once each
  *   per_byte ...   floating-point operations a byte, for the roofline (roofline.gp)
+ *   of_read ...    the time of reading the weights, by all threads and for nothing, over ours: the limit of few rows
+ *   f32_ms ...     time of ours
  *
- * Medians of five, interleaved.
+ * Medians of five, interleaved.  A line with # says how a layer's time is shared out among its operations.
  */
 #include "ops.h"
 
@@ -26,11 +28,21 @@
 #include "memory.h"
 #include "onednn_packed.h"
 
-enum { TILE = 512, ROUNDS = 5, SIDES = 4 };
+enum { TILE = 512, ROUNDS = 5 };
+
+/* What is timed, for f32 and for bf16 weights each: ours, oneDNN, and reading the weights. */
+enum { OURS, ONEDNN = 2, READING = 4, SIDES = 6 };
+
+/* A layer's products, each with what follows it. */
+enum operation { QKV, PROJ, GATE_UP, DOWN, OPERATIONS };
+static const char *const operation_names[] = { "qkv", "proj and add", "gate, up and activation", "down and add" };
+
+enum { THREADS_MOST = 4096 };
 
 struct bench {
 	struct workers *workers;
 	struct device *d;
+	double (*spent)[2][OPERATIONS]; /* (threads, 2, OPERATIONS): seconds in a layer's products, f32 and bf16 */
 };
 
 /* One product, with f32 and with bf16 weights each: ours, and oneDNN's. */
@@ -137,37 +149,60 @@ static void product_tile(void *argument, size_t i, size_t slot)
 	ops_cpu.product(t->b->d, &a, &p->w[t->side], (struct rows){ p->c + first * p->n, rows, p->n, p->n }, TILE);
 }
 
-/* qkv, proj, gate and up, down: each from its own operand, the last from what the third gives. */
+static void spend(const struct tiles *t, enum operation what, size_t slot, double *since)
+{
+	const double now = clock_seconds();
+
+	t->b->spent[slot][t->side][what] += now - *since;
+	*since = now;
+}
+
+/* Each from its own operand, the last from what the third gives. */
 static void layer_tile(void *argument, size_t i, size_t slot)
 {
 	const struct tiles *t = argument;
-	const struct device *d = t->b->d;
+	struct device *d = t->b->d;
 	const size_t first = i * TILE, rows = t->rows - first < TILE ? t->rows - first : TILE;
-	struct product *qkv = t->p, *proj = qkv + 1, *up = qkv + 2, *down = qkv + 3;
+	struct product *qkv = t->p + QKV, *proj = t->p + PROJ, *up = t->p + GATE_UP, *down = t->p + DOWN;
 	const int s = t->side;
 	const struct operand a = operand_rows(t->b, &qkv->x[s], first, rows), b = operand_rows(t->b, &proj->x[s], first, rows),
 			     c = operand_rows(t->b, &up->x[s], first, rows), act = operand_rows(t->b, &down->x[s], first, rows);
 	const struct gate gate = { ACT_SILU, true, { up->c + first * up->n, rows, up->n, up->n } };
 	const struct rows x = { proj->c + first * proj->n, rows, proj->n, proj->n };
 	const struct rows scratch = { down->c + first * down->n, rows, down->n, down->n };
+	double since = clock_seconds();
 
-	(void)slot;
-	ops_cpu.product((struct device *)d, &a, &qkv->w[s], (struct rows){ qkv->c + first * qkv->n, rows, qkv->n, qkv->n }, TILE);
-	ops_cpu.product_add((struct device *)d, &b, &proj->w[s], scratch, x, TILE);
-	ops_cpu.product_act((struct device *)d, &c, &up->w[s], &gate, act, TILE);
-	ops_cpu.product_add((struct device *)d, &act, &down->w[s], scratch, x, TILE);
+	ops_cpu.product(d, &a, &qkv->w[s], (struct rows){ qkv->c + first * qkv->n, rows, qkv->n, qkv->n }, TILE);
+	spend(t, QKV, slot, &since);
+	ops_cpu.product_add(d, &b, &proj->w[s], scratch, x, TILE);
+	spend(t, PROJ, slot, &since);
+	ops_cpu.product_act(d, &c, &up->w[s], &gate, act, TILE);
+	spend(t, GATE_UP, slot, &since);
+	ops_cpu.product_add(d, &act, &down->w[s], scratch, x, TILE);
+	spend(t, DOWN, slot, &since);
 }
 
-/* Once; sides from 2 on are oneDNN's. */
+static void read_weight(const struct bench *b, const struct weight *w)
+{
+	static uint64_t sums[THREADS_MOST];
+
+	machine_bytes(b->workers, w->data, ops_cpu.weight_len(b->d, w->n, w->k, w->dtype), sums);
+}
+
+/* Once. */
 static void run(const struct bench *b, struct product *p, size_t n, int side)
 {
 	struct tiles t = { b, p, side, p->rows };
 
-	if (side < 2)
+	if (side < ONEDNN) {
 		workers_run(b->workers, (p->rows + TILE - 1) / TILE, n > 1 ? layer_tile : product_tile, &t);
-	else
-		for (size_t i = 0; i < n; i++)
-			peer_run(&p[i].peer[side - 2]);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (side < READING)
+			peer_run(&p[i].peer[side - ONEDNN]);
+		else
+			read_weight(b, &p[i].w[side - READING]);
 }
 
 /* Seconds of one run; repeated until it can be measured. */
@@ -176,7 +211,9 @@ static double seconds(const struct bench *b, struct product *p, size_t n, int si
 	double start, time;
 	size_t count = 0;
 
-	if (side >= 2 && !p->peer[side - 2].primitive)
+	const bool library = side >= ONEDNN && side < READING;
+
+	if (library && !p->peer[side - ONEDNN].primitive)
 		return INFINITY;
 	peer_threads(workers_count(b->workers));
 	run(b, p, n, side);
@@ -187,7 +224,7 @@ static double seconds(const struct bench *b, struct product *p, size_t n, int si
 		time = clock_seconds() - start;
 	} while (time < 0.01);
 	/* OpenMP's threads spin for a while before they sleep. */
-	if (side >= 2)
+	if (library)
 		usleep(20000);
 	return time / (double)count;
 }
@@ -205,10 +242,27 @@ static void print_line(const char *name, const double time[SIDES], double peak, 
 
 	for (int side = 0; side < SIDES; side++)
 		rate[side] = 1e-9 * flops / time[side];
-	printf("%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\n", name, rate[0], rate[1],
-	       rate[2], rate[3], rate[0] / peak, rate[1] / peak, rate[0] / rate[2], rate[1] / fmax(rate[2], rate[3]),
-	       1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1], flops / bytes[0], flops / bytes[1]);
+	printf("%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.3f\n", name,
+	       rate[0], rate[1], rate[2], rate[3], rate[0] / peak, rate[1] / peak, rate[0] / rate[2],
+	       rate[1] / fmax(rate[2], rate[3]), 1e-9 * bytes[0] / time[0], 1e-9 * bytes[1] / time[1], flops / bytes[0],
+	       flops / bytes[1], time[READING] / time[0], time[READING + 1] / time[1], 1e3 * time[0], 1e3 * time[1]);
 	fflush(stdout);
+}
+
+/* Of all rounds so far. */
+static void print_operations(const struct bench *b, int side)
+{
+	double spent[OPERATIONS] = { 0 }, all = 0;
+
+	for (size_t slot = 0; slot < workers_count(b->workers); slot++)
+		for (int i = 0; i < OPERATIONS; i++)
+			spent[i] += b->spent[slot][side][i];
+	for (int i = 0; i < OPERATIONS; i++)
+		all += spent[i];
+	printf("# layer's time, %s:", side ? "bf16" : "f32");
+	for (int i = 0; i < OPERATIONS; i++)
+		printf("%s %s %.3f", i ? "," : "", operation_names[i], spent[i] / all);
+	putchar('\n');
 }
 
 /* One product, or the n of a layer. */
@@ -254,6 +308,8 @@ static void measure_layer(const struct bench *b, size_t rows)
 
 	snprintf(name, sizeof name, "%zu\tlayer\t2048", rows);
 	measure(b, name, p, ARRAY_LEN(p));
+	for (int side = 0; side < 2; side++)
+		print_operations(b, side);
 	for (size_t i = 0; i < ARRAY_LEN(p); i++)
 		product_close(&p[i]);
 }
@@ -261,7 +317,7 @@ static void measure_layer(const struct bench *b, size_t rows)
 static void measure_limits(const struct bench *b)
 {
 	const size_t len = 256 << 20;
-	uint64_t sums[4096] = { 0 };
+	static uint64_t sums[THREADS_MOST];
 	char *p = memory(len);
 	double flops[ROUNDS], bytes[ROUNDS];
 
@@ -340,7 +396,7 @@ static void attention_rate(const struct bench *b, size_t n, size_t heads, size_t
 static void measure_shapes(const struct bench *b)
 {
 	static const size_t shapes[][2] = { { 8192, 2048 }, { 2048, 8192 }, { 2048, 2048 }, { 512, 2048 } };
-	static const size_t few[] = { 1, 2, 7, 16, 64 }, others[][3] = { { 512, 8192, 4096 }, { 1023, 1111, 777 },
+	static const size_t few[] = { 1, 2, 3, 5, 8, 16, 17, 31, 100 }, others[][3] = { { 512, 8192, 4096 }, { 1023, 1111, 777 },
 		                                                         { 13, 1031, 2051 }, { 1, 333, 1029 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
@@ -378,10 +434,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "products: %s\n", e.text);
 		return 2;
 	}
+	b.spent = mem_zero(workers_count(b.workers), sizeof *b.spent);
 	measure_limits(&b);
 	measure_packing(&b);
 	printf("rows\tn\tk\tf32\tbf16\tonednn_f32\tonednn_bf16\tf32_of_peak\tbf16_of_peak\tf32_of_onednn\tbf16_of_onednn\t"
-	       "f32_bytes\tbf16_bytes\tf32_per_byte\tbf16_per_byte\n");
+	       "f32_bytes\tbf16_bytes\tf32_per_byte\tbf16_per_byte\tf32_of_read\tbf16_of_read\tf32_ms\tbf16_ms\n");
 	if (rows)
 		measure_product(&b, rows, n, k);
 	else
@@ -390,5 +447,6 @@ int main(int argc, char **argv)
 		measure_shapes(&b);
 	ops_cpu.close(b.d);
 	workers_close(b.workers);
+	free(b.spent);
 	return 0;
 }
