@@ -1273,7 +1273,11 @@ static void check_cuda(const char *module)
 
 int main(void)
 {
-	static const char *const units[] = { "generic", "avx2", "avx512", "avx512_bf16", "amx", "amx_plain" };
+	static const struct {
+		const char *name;
+		bool rounds; /* operands of bf16 weights */
+	} units[] = { { "generic", false },  { "avx2", false }, { "avx512", false },   { "avx512_bf16", true },
+		      { "avx512_bf16_plain", true }, { "amx", true },   { "amx_plain", true }, { "onednn", true } };
 	struct error e;
 	size_t n = 0;
 
@@ -1282,14 +1286,14 @@ int main(void)
 	if (!ok(ref != NULL, "ref opens"))
 		return done();
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-		setenv("ONELAYER_UNIT", units[i], 1);
+		setenv("ONELAYER_UNIT", units[i].name, 1);
 		dev = ops_cpu.open(workers, &(struct device_choice){ .index = -1 }, &e);
 		if (!dev) {
-			ok(true, "%s # SKIP this processor has no such unit", units[i]);
+			ok(true, "%s # SKIP this processor has no such unit", units[i].name);
 			continue;
 		}
-		unit = units[i];
-		eps_operand = strcmp(unit, "avx512_bf16") == 0 || strncmp(unit, "amx", 3) == 0 ? EPS_BF16 : EPS;
+		unit = units[i].name;
+		eps_operand = units[i].rounds ? EPS_BF16 : EPS;
 		check_unit();
 		check_threads();
 		ops_cpu.close(dev);
