@@ -23,16 +23,21 @@ static inline float from_bf16(uint16_t h)
 	return flushed(x);
 }
 
-/* a b + c in one rounding, of a flushed c. */
+/*
+ * a b + c in one rounding, of a flushed c.  In double the product is exact, and the sum too or so near that rounding it again
+ * is wrong only from halfway between two floats.  Whether a sum is too small is asked after it is rounded to 24 bits, however
+ * small: there it is exact.
+ */
 static inline float add_product(float c, uint16_t a, uint16_t b)
 {
-	const float x = from_bf16(a), y = from_bf16(b), sum = fmaf(x, y, c);
+	const float x = from_bf16(a), y = from_bf16(b);
+	const double sum = (double)x * (double)y + (double)c;
+	uint64_t bits;
 
-	/* Whether a sum is too small is asked after it is rounded to 24 bits, however small.  With the fewer bits that fmaf has
-	   below 2^-126, one that becomes 2^-126 may have been too small; in double it is exact. */
-	if (fabsf(sum) == 0x1p-126f && fabs((double)x * (double)y + (double)c) < 0x1p-126 - 0x1p-151)
-		return copysignf(0, sum);
-	return flushed(sum);
+	if (fabs(sum) < 0x1p-126 - 0x1p-151)
+		return copysignf(0, (float)sum);
+	memcpy(&bits, &sum, sizeof bits);
+	return (bits & 0x1fffffff) == 0x10000000 ? fmaf(x, y, c) : (float)sum;
 }
 
 #endif
