@@ -172,7 +172,7 @@ struct ops {
 	/* Whether the device broke since it was opened, and then what it said. */
 	bool (*failed)(const struct device *d, struct error *e);
 
-	/* Processor unit and library: "avx512_bf16 onednn-2.6.3".  Two devices of one unit give the same bits. */
+	/* Processor unit and library: "avx512 avx512_bf16".  Two devices of one unit give the same bits. */
 	const char *(*unit)(const struct device *d);
 
 	/* The type that weights stored as `stored` are held in, and that their operands are for.  Operands are rounded to

@@ -90,7 +90,7 @@ int tms_in_frame_at(const struct tms_reader *r, struct tms_frame_place at, struc
 
 /* What this program adds to the history: one map.  backend and layers may be absent. */
 struct tms_step {
-	const char *backend;    /* "cpu avx512_bf16 onednn 2.6.3"; NULL: no arithmetic that depends on one */
+	const char *backend;    /* "cpu avx512 avx512_bf16"; NULL: no arithmetic that depends on one */
 	int from, to;           /* layer-run's range from..to-1; from < 0: none */
 };
 

@@ -1,9 +1,5 @@
 /* The processor's tiles in plain C, for the tests: slow, and bit for bit the same. */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#include "dtype.h"
+#include "bf16_plain.h"
 
 struct plain_tile {
 	unsigned char bytes[16][64];
@@ -21,21 +17,6 @@ static void plain_store(const struct plain_tile *t, void *p, size_t stride)
 		memcpy((char *)p + r * stride, t->bytes[r], 64);
 }
 
-/* Numbers too small to be normal count as zero, and become it. */
-static float flushed(float x)
-{
-	return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
-}
-
-static float from_bf16(uint16_t h)
-{
-	const uint32_t bits = (uint32_t)h << 16;
-	float x;
-
-	memcpy(&x, &bits, sizeof x);
-	return flushed(x);
-}
-
 /* Even and odd inputs are added up apart, then joined, then added to the sum: Intel's manual, TDPBF16PS. */
 static float plain_dot(const uint16_t *a, const struct plain_tile *b, size_t n, float sum)
 {
@@ -45,7 +26,7 @@ static float plain_dot(const uint16_t *a, const struct plain_tile *b, size_t n, 
 	for (size_t k = 0; k < 16; k++) {
 		memcpy(pair, b->bytes[k] + 4 * n, sizeof pair);
 		for (size_t i = 0; i < 2; i++)
-			part[i] = flushed(fmaf(from_bf16(a[2 * k + i]), from_bf16(pair[i]), part[i]));
+			part[i] = add_product(part[i], a[2 * k + i], pair[i]);
 	}
 	return flushed(flushed(sum) + flushed(part[0] + part[1]));
 }

@@ -53,10 +53,8 @@ static struct device *cpu_open(struct workers *workers, const struct device_choi
 			return NULL;
 		}
 	}
-	if (bf16.own)
-		snprintf(d->name, sizeof d->name, "%s %s", d->unit->name, bf16.name);
-	else
-		snprintf(d->name, sizeof d->name, bf16.onednn ? "%s_bf16 %s" : "%s", d->unit->name, matmuls_library());
+	snprintf(d->name, sizeof d->name, bf16.own || bf16.onednn ? "%s %s" : "%s", d->unit->name,
+	         bf16.onednn ? matmuls_library() : bf16.name);
 	return d;
 }
 

@@ -2,8 +2,9 @@
  * The cpu back end.  Rows are f32 throughout; weights stay as the checkpoint has them (bf16, f16, f32).
  *
  * Products come in two kinds.  On processors that multiply bf16 faster than f32, bf16 weights are multiplied with operands
- * rounded to bf16: in tiles where there is AMX (vec_amx.h), by oneDNN on AVX512-BF16 of AMD.  All other weights are
- * multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them on the way.
+ * rounded to bf16: in tiles where there is AMX (vec_amx.h), in pairs on AVX512-BF16 of AMD (vec_pairs.h), by oneDNN where that
+ * is asked for.  All other weights are multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them
+ * on the way.
  *
  * Layouts.  Operand: row r at r * operand_stride elements.  Weight: panels of multiplier->panel columns, each
  * (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).

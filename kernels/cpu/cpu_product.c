@@ -163,6 +163,13 @@ static void onednn_task(void *argument, size_t i, size_t slot)
 
 enum { MATMUL_PANEL = 512 };
 
+/* What is read beside a row's odd last input is zero, not what memory held before. */
+static void fill_pairs(const struct job *job)
+{
+	for (size_t r = 0; r < job->a->n; r++)
+		operand_at(job->d, job->a, r).h[job->w->k] = 0;
+}
+
 static void run(struct job *job, size_t tile)
 {
 	const struct multiplier *m = multiplier_of(job->d, job->w->dtype);
@@ -171,6 +178,8 @@ static void run(struct job *job, size_t tile)
 	job->tile = m ? ROW_TILE : tile;
 	job->columns = m ? columns_of(job, m) : MATMUL_PANEL;
 	job->n_groups = (job->width + job->columns - 1) / job->columns;
+	if (m && m->pair == 2 && job->w->k % 2)
+		fill_pairs(job);
 	workers_run(job->d->workers, (job->a->n + job->tile - 1) / job->tile * job->n_groups,
 	            m ? own_task : onednn_task, job);
 }

@@ -19,37 +19,38 @@ size_t attend_rows(size_t width)
 struct choice {
 	const char *name;
 	const struct unit *unit;
-	struct bf16_products bf16;
-	bool runs, best; /* on this processor; unless asked otherwise */
+	const struct multiplier *bf16; /* NULL: the unit's, or oneDNN */
+	bool onednn;
+	bool runs, best;               /* on this processor; unless asked otherwise */
 };
 
 const struct unit *unit_choose(struct bf16_products *bf16, struct error *e)
 {
-	const struct bf16_products none = { 0 }, onednn = { .onednn = true }, plain = { &multiply_amx_plain, false, "amx_plain" };
 #if defined __x86_64__
 	const struct x86_features x86 = x86_features();
-	const struct bf16_products amx = { &multiply_amx, false, "amx" };
-	const struct unit *rows = x86.avx512 ? &unit_avx512 : &unit_avx2;
-	const struct choice choices[] = {
-		{ "amx", rows, amx, x86.amx && x86.avx2, true },
-		{ "avx512_bf16", &unit_avx512, onednn, x86.avx512 && x86.bf16, x86.bf16_faster },
-		{ "avx512", &unit_avx512, none, x86.avx512, true },
-		{ "avx2", &unit_avx2, none, x86.avx2, true },
-		{ "generic", &unit_generic, none, true, true },
-		{ "amx_plain", x86.avx2 ? rows : &unit_generic, plain, true, false },
-	};
+	const struct unit *rows = x86.avx512 ? &unit_avx512 : x86.avx2 ? &unit_avx2 : &unit_generic;
 #else
-	const struct choice choices[] = { { "generic", &unit_generic, none, true, true },
-		                          { "amx_plain", &unit_generic, plain, true, false } };
-	(void)onednn;
+	const struct unit *rows = &unit_generic;
 #endif
+	const struct choice choices[] = {
+#if defined __x86_64__
+		{ "amx", rows, &multiply_amx, false, x86.amx && x86.avx2, true },
+		{ "avx512_bf16", rows, &multiply_avx512_bf16, false, x86.bf16, x86.bf16_faster },
+		{ "avx512", &unit_avx512, NULL, false, x86.avx512, true },
+		{ "avx2", &unit_avx2, NULL, false, x86.avx2, true },
+		{ "onednn", rows, NULL, true, x86.bf16, false },
+#endif
+		{ "generic", &unit_generic, NULL, false, true, true },
+		{ "amx_plain", rows, &multiply_amx_plain, false, true, false },
+		{ "avx512_bf16_plain", rows, &multiply_avx512_bf16_plain, false, true, false },
+	};
 	const char *asked = getenv("ONELAYER_UNIT");
 
 	for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
 		const struct choice *c = &choices[i];
 
 		if (c->runs && (asked ? strcmp(asked, c->name) == 0 : c->best)) {
-			*bf16 = c->bf16;
+			*bf16 = (struct bf16_products){ c->bf16, c->onednn, c->name };
 			return c->unit;
 		}
 	}

@@ -71,7 +71,8 @@ enum { PARTIAL_SUM = 256 };
  * computed for an element, and in what order, depends on k alone.
  */
 struct multiply {
-	const void *a;          /* f32, or bf16 where the multiplier takes that */
+	/* f32, or bf16 where the multiplier takes that; a row of an odd k has a zero behind it where `pair` is 2 */
+	const void *a;
 	size_t a_stride, rows, k;
 	const void *b;          /* the weight's panels, from column 0 on */
 	enum dtype held;        /* of b: f32, bf16 or f16 */
@@ -126,8 +127,8 @@ struct unit {
 
 extern const struct unit unit_generic;
 
-/* Of bf16 operands and weights: the processor's tiles, and the same in plain C. */
-extern const struct multiplier multiply_amx, multiply_amx_plain;
+/* Of bf16 operands and weights: the processor's tiles, its products of pairs, and each of these in plain C. */
+extern const struct multiplier multiply_amx, multiply_amx_plain, multiply_avx512_bf16, multiply_avx512_bf16_plain;
 #if defined __x86_64__
 extern const struct unit unit_avx2, unit_avx512;
 
@@ -135,7 +136,7 @@ struct x86_features {
 	bool avx2;        /* with FMA and F16C */
 	bool avx512;      /* F, BW, VL, DQ */
 	bool bf16;        /* AVX512-BF16 */
-	bool bf16_faster; /* its products, or AMX's, are faster than f32 ones */
+	bool bf16_faster; /* its products are faster than f32 ones */
 	bool amx;         /* tiles of bf16, which the system lets this process use */
 };
 struct x86_features x86_features(void);
@@ -145,13 +146,13 @@ struct x86_features x86_features(void);
 struct bf16_products {
 	const struct multiplier *own;
 	bool onednn;
-	const char *name;       /* "amx"; NULL unless own */
+	const char *name;       /* "amx": of the choice */
 };
 
 /*
  * The unit to use: the best that this processor has, or the one that the environment's ONELAYER_UNIT names, for tests:
- * generic, avx2, avx512, avx512_bf16 (with oneDNN), amx, amx_plain (the kernel of amx without its instructions,
- * everywhere).  NULL and e for a name that this processor has not.
+ * generic, avx2, avx512, avx512_bf16, amx; onednn (bf16 products by it); amx_plain and avx512_bf16_plain (those kernels
+ * without their instructions, everywhere).  NULL and e for a name that this processor has not.
  */
 const struct unit *unit_choose(struct bf16_products *bf16, struct error *e) MUST_CHECK;
 

@@ -5,7 +5,9 @@
  *
  * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and
  * may define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns, and with it
- * PRODUCT_WIDEN_LOOP(a, a_stride, half, b, n, sum), which besides writes b, the panel's bf16 numbers as floats.
+ * PRODUCT_WIDEN_LOOP(a, a_stride, half, b, n, sum), which besides writes b, the panel's bf16 numbers as floats.  Where it defines
+ * PRODUCT_PAIRS, an input is a pair of bf16 numbers, of operand and weight alike, in the place of a float: v_add_product
+ * multiplies those, and nothing is widened.
  *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by, while
  * the next panel's come into the second level.
@@ -39,17 +41,36 @@ struct product_block {
 
 typedef void product_tile(const struct product_block *p);
 
-INLINE vf take_held(const void *b, size_t i, enum dtype held)
+/* An input of one row in every lane. */
+INLINE vf take_input(const float *a)
 {
-	if (held == DTYPE_BF16)
+#ifdef PRODUCT_PAIRS
+	int32_t pair;
+
+	memcpy(&pair, a, sizeof pair);
+	return (vf)((vi){ 0 } + pair);
+#else
+	return v_set(*a);
+#endif
+}
+
+/* How a weight lies before a tile; MANY: as floats that many rows pass by. */
+enum held { HELD_MANY, HELD_F32, HELD_BF16, HELD_F16, HELD_COUNT };
+
+INLINE vf take_held(const void *b, size_t i, enum held held)
+{
+#ifndef PRODUCT_PAIRS
+	if (held == HELD_BF16)
 		return v_from_bf16((const uint16_t *)b + i);
-	if (held == DTYPE_F16)
+	if (held == HELD_F16)
 		return v_from_f16((const uint16_t *)b + i);
+#endif
+	(void)held;
 	return v_load((const float *)b + i);
 }
 
 /* One k.  What is fewer, rows or vectors, is held in registers. */
-INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
+INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum held held, const float *a, size_t a_stride,
                          const void *b, size_t at, size_t panel_stride,
                          vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS])
 {
@@ -57,7 +78,7 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype 
 		vf s[FEW_PANEL_ROWS];
 		UNROLL
 		for (size_t r = 0; r < rows; r++)
-			s[r] = v_set(a[r * a_stride]);
+			s[r] = take_input(a + r * a_stride);
 		UNROLL
 		for (size_t v = 0; v < panels * vectors; v++) {
 			const vf x = take_held(b, at + v / vectors * panel_stride + v % vectors * VL, held);
@@ -73,7 +94,7 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype 
 		x[v] = take_held(b, at + v * VL, held);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
-		const vf s = v_set(a[r * a_stride]);
+		const vf s = take_input(a + r * a_stride);
 		UNROLL
 		for (size_t v = 0; v < vectors; v++)
 			v_add_product(&sum[r][v], s, x[v]);
@@ -87,17 +108,17 @@ INLINE void fetch_ahead(const char *p, size_t len)
 		__builtin_prefetch(p + n, 0, 2);
 }
 
-INLINE void product_sums(const struct product_block *p, size_t rows, size_t vectors, size_t panels, enum dtype held, bool few)
+INLINE void product_sums(const struct product_block *p, size_t rows, size_t vectors, size_t panels, enum held held)
 {
 	const size_t a_stride = p->a_stride, c_stride = p->c_stride, panel_stride = p->panel_stride, ahead_step = p->ahead_step;
-	const size_t len = held == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
-	const bool add = p->add;
+	const size_t len = held == HELD_BF16 || held == HELD_F16 ? sizeof(uint16_t) : sizeof(float);
+	const bool add = p->add, few = held != HELD_MANY;
 	const float *a = p->a;
 	const char *b = p->b, *ahead = p->ahead;
 	float *c = p->c;
 	vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
 	/* One row's many loads are told apart by their place in the program when the processor learns what to fetch: few places. */
-	const size_t turn = few && rows == 1 && held == DTYPE_F32 ? 1 : PRODUCT_UNROLL;
+	const size_t turn = few && rows == 1 && held == HELD_F32 ? 1 : PRODUCT_UNROLL;
 	size_t left = p->k / turn;
 	if (!few)
 		fetch_ahead(ahead, left * ahead_step);
@@ -143,120 +164,50 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 	}
 }
 
-#define PRODUCT_TILE(name, rows, vectors, panels, held, few) \
-	static void name(const struct product_block *p) \
+/* Of rows x vectors of one panel, and of PRODUCT_VECTORS of several. */
+#define PRODUCT_TILE(held, rows, vectors) \
+	static void tile_##held##_##rows##x##vectors(const struct product_block *p) \
 	{ \
-		product_sums(p, rows, vectors, panels, held, few); \
+		product_sums(p, rows, vectors, 1, HELD_##held); \
+	}
+#define PANELS_TILE(held, rows, panels) \
+	static void panels_##held##_##rows(const struct product_block *p) \
+	{ \
+		product_sums(p, rows, PRODUCT_VECTORS, panels, HELD_##held); \
 	}
 
 #if PRODUCT_ROWS == 12
-#define BY_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#define BY_ROWS(X, h) X(h, 1) X(h, 2) X(h, 3) X(h, 4) X(h, 5) X(h, 6) X(h, 7) X(h, 8) X(h, 9) X(h, 10) X(h, 11) X(h, 12)
 #elif PRODUCT_ROWS == 6
-#define BY_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define BY_ROWS(X, h) X(h, 1) X(h, 2) X(h, 3) X(h, 4) X(h, 5) X(h, 6)
 #else
-#define BY_ROWS(X) X(1) X(2) X(3) X(4)
+#define BY_ROWS(X, h) X(h, 1) X(h, 2) X(h, 3) X(h, 4)
 #endif
 #if PRODUCT_VECTORS == 3
-#define BY_VECTORS(X) X(1) X(2) X(3)
+#define ROW_TILES(h, r) PRODUCT_TILE(h, r, 1) PRODUCT_TILE(h, r, 2) PRODUCT_TILE(h, r, 3)
+#define ROW_NAMES(h, r) { tile_##h##_##r##x1, tile_##h##_##r##x2, tile_##h##_##r##x3 },
 #else
-#define BY_VECTORS(X) X(1) X(2)
+#define ROW_TILES(h, r) PRODUCT_TILE(h, r, 1) PRODUCT_TILE(h, r, 2)
+#define ROW_NAMES(h, r) { tile_##h##_##r##x1, tile_##h##_##r##x2 },
 #endif
-
-/* The preprocessor does not take BY_VECTORS for each row count otherwise. */
-#define OF_EACH_TYPE(r, v, panels, name) \
-	PRODUCT_TILE(many_##name, r, v, panels, DTYPE_F32, false) \
-	PRODUCT_TILE(f32_##name, r, v, panels, DTYPE_F32, true) \
-	PRODUCT_TILE(bf16_##name, r, v, panels, DTYPE_BF16, true) \
-	PRODUCT_TILE(f16_##name, r, v, panels, DTYPE_F16, true)
-#define ROWS_1(v) OF_EACH_TYPE(1, v, 1, 1x##v)
-#define ROWS_2(v) OF_EACH_TYPE(2, v, 1, 2x##v)
-#define ROWS_3(v) OF_EACH_TYPE(3, v, 1, 3x##v)
-#define ROWS_4(v) OF_EACH_TYPE(4, v, 1, 4x##v)
-#define ROWS_5(v) OF_EACH_TYPE(5, v, 1, 5x##v)
-#define ROWS_6(v) OF_EACH_TYPE(6, v, 1, 6x##v)
-#define ROWS_7(v) OF_EACH_TYPE(7, v, 1, 7x##v)
-#define ROWS_8(v) OF_EACH_TYPE(8, v, 1, 8x##v)
-#define ROWS_9(v) OF_EACH_TYPE(9, v, 1, 9x##v)
-#define ROWS_10(v) OF_EACH_TYPE(10, v, 1, 10x##v)
-#define ROWS_11(v) OF_EACH_TYPE(11, v, 1, 11x##v)
-#define ROWS_12(v) OF_EACH_TYPE(12, v, 1, 12x##v)
-#define ALL_VECTORS(r) BY_VECTORS(ROWS_##r)
-
-BY_ROWS(ALL_VECTORS)
-OF_EACH_TYPE(1, PRODUCT_VECTORS, ONE_ROW_PANELS, panels_1)
-OF_EACH_TYPE(2, PRODUCT_VECTORS, TWO_ROWS_PANELS, panels_2)
-
-#define MANY_1(v) many_1x##v,
-#define MANY_2(v) many_2x##v,
-#define MANY_3(v) many_3x##v,
-#define MANY_4(v) many_4x##v,
-#define MANY_5(v) many_5x##v,
-#define MANY_6(v) many_6x##v,
-#define MANY_7(v) many_7x##v,
-#define MANY_8(v) many_8x##v,
-#define MANY_9(v) many_9x##v,
-#define MANY_10(v) many_10x##v,
-#define MANY_11(v) many_11x##v,
-#define MANY_12(v) many_12x##v,
-#define F32_1(v) f32_1x##v,
-#define F32_2(v) f32_2x##v,
-#define F32_3(v) f32_3x##v,
-#define F32_4(v) f32_4x##v,
-#define F32_5(v) f32_5x##v,
-#define F32_6(v) f32_6x##v,
-#define F32_7(v) f32_7x##v,
-#define F32_8(v) f32_8x##v,
-#define F32_9(v) f32_9x##v,
-#define F32_10(v) f32_10x##v,
-#define F32_11(v) f32_11x##v,
-#define F32_12(v) f32_12x##v,
-#define BF16_1(v) bf16_1x##v,
-#define BF16_2(v) bf16_2x##v,
-#define BF16_3(v) bf16_3x##v,
-#define BF16_4(v) bf16_4x##v,
-#define BF16_5(v) bf16_5x##v,
-#define BF16_6(v) bf16_6x##v,
-#define BF16_7(v) bf16_7x##v,
-#define BF16_8(v) bf16_8x##v,
-#define BF16_9(v) bf16_9x##v,
-#define BF16_10(v) bf16_10x##v,
-#define BF16_11(v) bf16_11x##v,
-#define BF16_12(v) bf16_12x##v,
-#define F16_1(v) f16_1x##v,
-#define F16_2(v) f16_2x##v,
-#define F16_3(v) f16_3x##v,
-#define F16_4(v) f16_4x##v,
-#define F16_5(v) f16_5x##v,
-#define F16_6(v) f16_6x##v,
-#define F16_7(v) f16_7x##v,
-#define F16_8(v) f16_8x##v,
-#define F16_9(v) f16_9x##v,
-#define F16_10(v) f16_10x##v,
-#define F16_11(v) f16_11x##v,
-#define F16_12(v) f16_12x##v,
-#define MANY_NAMES(r) { BY_VECTORS(MANY_##r) },
-#define F32_NAMES(r) { BY_VECTORS(F32_##r) },
-#define BF16_NAMES(r) { BY_VECTORS(BF16_##r) },
-#define F16_NAMES(r) { BY_VECTORS(F16_##r) },
-
-/* MANY: floats that many rows pass by */
-enum held { HELD_MANY, HELD_F32, HELD_BF16, HELD_F16, HELD_COUNT };
+#define TILES(h) BY_ROWS(ROW_TILES, h) PANELS_TILE(h, 1, ONE_ROW_PANELS) PANELS_TILE(h, 2, TWO_ROWS_PANELS)
+#define TILE_NAMES(h) [HELD_##h] = { BY_ROWS(ROW_NAMES, h) }
+#define PANELS_NAMES(h) [HELD_##h] = { panels_##h##_1, panels_##h##_2 }
+#ifdef PRODUCT_PAIRS
+#define BY_HELD(X) X(MANY), X(F32)
+#else
+#define BY_HELD(X) X(MANY), X(F32), X(BF16), X(F16)
+TILES(BF16)
+TILES(F16)
+#endif
+TILES(MANY)
+TILES(F32)
 
 /* [held][rows - 1][vectors - 1] of one panel */
-static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTORS] = {
-	{ BY_ROWS(MANY_NAMES) },
-	{ BY_ROWS(F32_NAMES) },
-	{ BY_ROWS(BF16_NAMES) },
-	{ BY_ROWS(F16_NAMES) },
-};
+static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTORS] = { BY_HELD(TILE_NAMES) };
 
 /* [held][rows - 1] of ONE_ROW_PANELS and of TWO_ROWS_PANELS */
-static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = {
-	{ many_panels_1, many_panels_2 },
-	{ f32_panels_1, f32_panels_2 },
-	{ bf16_panels_1, bf16_panels_2 },
-	{ f16_panels_1, f16_panels_2 },
-};
+static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = { BY_HELD(PANELS_NAMES) };
 
 static enum held held_as(enum dtype dtype)
 {
@@ -327,7 +278,7 @@ static void multiply_rows(const struct multiply *m, const struct strip *s, enum 
 		                   .k = k,
 		                   .add = k0 != 0,
 		                   .half = half,
-		                   .ahead = ahead,
+		                   .ahead = ahead ? ahead : b,
 		                   .ahead_step = ahead ? PRODUCT_UNROLL * input_len / n : 0 };
 	for (size_t i = 0, r = 0, rows; i < n; i++, r += rows) {
 		rows = tile_rows(m->rows - r, n - i);
@@ -355,6 +306,7 @@ static void multiply_few(const struct multiply *m)
 	}
 }
 
+#ifndef PRODUCT_PAIRS
 /* Whether the first tile widens the strip's k inputs as it multiplies them. */
 static bool widens(const struct multiply *m, const struct strip *s, size_t k)
 {
@@ -367,18 +319,26 @@ static bool widens(const struct multiply *m, const struct strip *s, size_t k)
 #endif
 }
 
+static const float *strip_widened(const struct multiply *m, const struct strip *s, size_t k0, size_t k)
+{
+	row_widen(m->scratch, s->b + k0 * PRODUCT_PANEL * dtype_size(m->held), m->held, k * PRODUCT_PANEL);
+	return (const float *)m->scratch + s->first * VL;
+}
+#endif
+
 /* Inputs k0..k0+k-1 of the strip; then come those at `ahead`. */
 static void multiply_strip(const struct multiply *m, const struct strip *s, size_t k0, size_t k, const char *ahead)
 {
-	const char *b = strip_input(m, s, k0);
-	if (m->held == DTYPE_F32) {
-		multiply_rows(m, s, HELD_MANY, b, NULL, k0, k, ahead);
-	} else if (widens(m, s, k)) {
-		multiply_rows(m, s, HELD_MANY, m->scratch, b, k0, k, ahead);
-	} else {
-		row_widen(m->scratch, s->b + k0 * PRODUCT_PANEL * dtype_size(m->held), m->held, k * PRODUCT_PANEL);
-		multiply_rows(m, s, HELD_MANY, (const float *)m->scratch + s->first * VL, NULL, k0, k, ahead);
+	const void *b = strip_input(m, s, k0), *half = NULL;
+#ifndef PRODUCT_PAIRS
+	if (widens(m, s, k)) {
+		half = b;
+		b = m->scratch;
+	} else if (m->held != DTYPE_F32) {
+		b = strip_widened(m, s, k0, k);
 	}
+#endif
+	multiply_rows(m, s, HELD_MANY, b, half, k0, k, ahead);
 }
 
 static void multiply(const struct multiply *m)

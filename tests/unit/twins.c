@@ -1,7 +1,7 @@
 /*
- * The machine code of x86_amx.c on processors without AMX: its instructions trap here and are carried out on the registers
- * of the interrupted thread, as Intel's manual (volume 2, TDPBF16PS and others) has them.  Results are compared with those
- * of the plain twin, bit for bit.  Where the processor has tiles, they are used.
+ * Kernels of bf16 products beside their twins in plain C, bit for bit.  The instructions of x86_amx.c trap on processors without
+ * AMX, and are carried out here on the registers of the interrupted thread, as Intel's manual (volume 2, TDPBF16PS and others)
+ * has them; where the processor has tiles, they are used.  Those of x86_avx512_bf16.c need a processor that has them.
  */
 #include <math.h>
 #include <stdint.h>
@@ -34,6 +34,16 @@ static float flush(float x)
 	return fpclassify(x) == FP_SUBNORMAL ? copysignf(0, x) : x;
 }
 
+/* What is too small is seen where it has all its bits. */
+static float fused(float x, float y, float c)
+{
+	const float sum = fmaf(x, y, c);
+
+	if (fabsf(sum) <= 0x1p-126f && fabsf(fmaf(x * 0x1p32f, y * 0x1p32f, c * 0x1p64f)) < 0x1p-62f)
+		return copysignf(0, sum);
+	return sum;
+}
+
 static float element(const unsigned char *p)
 {
 	const uint32_t bits = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 24;
@@ -55,8 +65,8 @@ static void multiply(unsigned c, unsigned a, unsigned b)
 			for (unsigned n = 0; n < tiles.len[c] / 4; n++) {
 				const unsigned char *x = &tiles.bytes[a][m][4 * k], *y = &tiles.bytes[b][k][4 * n];
 
-				even[n] = flush(fmaf(element(x), element(y), even[n]));
-				odd[n] = flush(fmaf(element(x + 2), element(y + 2), odd[n]));
+				even[n] = fused(element(x), element(y), even[n]);
+				odd[n] = fused(element(x + 2), element(y + 2), odd[n]);
 			}
 		memcpy(sum, tiles.bytes[c][m], sizeof sum);
 		for (unsigned n = 0; n < tiles.len[c] / 4; n++)
@@ -203,17 +213,17 @@ static void trap(int signal, siginfo_t *info, void *context)
 
 /* -------- the comparison */
 
-static uint16_t noise(uint64_t *seed)
+static uint16_t noise(uint64_t *seed, double scale)
 {
 	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
-	const float x = (float)((double)(*seed >> 40) * 0x1p-24 - 0.5);
+	const float x = (float)(scale * ((double)(*seed >> 40) * 0x1p-24 - 0.5));
 	uint32_t bits;
 
 	memcpy(&bits, &x, sizeof bits);
 	return (uint16_t)(bits >> 16);
 }
 
-static uint16_t *numbers(size_t n, uint64_t seed)
+static uint16_t *numbers(size_t n, uint64_t seed, double scale)
 {
 	struct error e;
 	uint16_t *p = mem_try(n * sizeof *p, "a test's numbers", &e);
@@ -221,29 +231,35 @@ static uint16_t *numbers(size_t n, uint64_t seed)
 	if (!p)
 		exit(2);
 	for (size_t i = 0; i < n; i++)
-		p[i] = i % 97 == 5 ? (uint16_t)(i & 0x7f) : noise(&seed); /* subnormal ones too */
+		p[i] = i % 97 == 5 ? (uint16_t)(i & 0x7f) : noise(&seed, scale); /* subnormal ones too */
 	return p;
 }
 
+struct shape {
+	size_t rows, k, columns, first, n;
+};
+
 /* Columns first..first+n-1 of a weight of `columns`. */
-static bool same(size_t rows, size_t k, size_t columns, size_t first, size_t n)
+static bool same(const struct multiplier *own, const struct multiplier *plain, const struct shape *s, double scale)
 {
-	const size_t panel = multiply_amx.panel, all = (columns + panel - 1) / panel * panel,
-		     all_k = (k + multiply_amx.k_multiple - 1) / multiply_amx.k_multiple * multiply_amx.k_multiple;
-	const size_t a_stride = k + 7, c_stride = (n + 15) / 16 * 16 + 5, c_len = (rows + 15) / 16 * 16 * c_stride;
-	uint16_t *a = numbers(rows * a_stride, 3), *b = numbers(all * all_k, 4);
+	const size_t all = (s->columns + own->panel - 1) / own->panel * own->panel,
+		     all_k = (s->k + own->k_multiple - 1) / own->k_multiple * own->k_multiple;
+	const size_t a_stride = s->k / 2 * 2 + 8, c_stride = (s->n + 15) / 16 * 16 + 5, c_len = (s->rows + 15) / 16 * 16 * c_stride;
+	uint16_t *a = numbers(s->rows * a_stride, 3, scale), *b = numbers(all * all_k, 4, scale);
 	float *c[2] = { mem_zero(c_len, sizeof **c), mem_zero(c_len, sizeof **c) };
-	void *scratch = numbers(MULTIPLY_SCRATCH_LEN / sizeof(uint16_t), 5);
+	void *scratch = numbers(MULTIPLY_SCRATCH_LEN / sizeof(uint16_t), 5, scale);
 	bool equal = true;
 
+	for (size_t r = 0; r < s->rows; r++)
+		a[r * a_stride + s->k] = 0;
 	for (int i = 0; i < 2; i++) {
-		const struct multiply m = { .a = a, .a_stride = a_stride, .rows = rows, .k = k, .b = b, .held = DTYPE_BF16,
-			                    .first = first, .n = n, .c = c[i], .c_stride = c_stride, .scratch = scratch };
+		const struct multiply m = { .a = a, .a_stride = a_stride, .rows = s->rows, .k = s->k, .b = b, .held = DTYPE_BF16,
+			                    .first = s->first, .n = s->n, .c = c[i], .c_stride = c_stride, .scratch = scratch };
 
-		(i ? &multiply_amx_plain : &multiply_amx)->multiply(&m);
+		(i ? plain : own)->multiply(&m);
 	}
-	for (size_t r = 0; r < rows; r++)
-		equal &= memcmp(c[0] + r * c_stride, c[1] + r * c_stride, n * sizeof **c) == 0;
+	for (size_t r = 0; r < s->rows; r++)
+		equal &= memcmp(c[0] + r * c_stride, c[1] + r * c_stride, s->n * sizeof **c) == 0;
 	free(a);
 	free(b);
 	free(scratch);
@@ -252,25 +268,38 @@ static bool same(size_t rows, size_t k, size_t columns, size_t first, size_t n)
 	return equal;
 }
 
+/* The second time with numbers whose products are about as small as a normal number can be. */
+static void compare(const struct multiplier *own, const struct multiplier *plain, const char *what)
+{
+	static const struct shape shapes[] = { { 1, 1, 1, 0, 1 },         { 16, 32, 16, 0, 16 },   { 17, 33, 40, 16, 24 },
+		                               { 32, 512, 64, 0, 64 },    { 33, 545, 100, 48, 52 }, { 5, 1100, 70, 16, 33 },
+		                               { 48, 1024, 33, 0, 33 },   { 70, 77, 129, 112, 17 }, { 2, 1301, 300, 0, 300 },
+		                               { 107, 1999, 96, 16, 80 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+		const struct shape *s = &shapes[i];
+
+		ok(same(own, plain, s, 1) && same(own, plain, s, 0x1p-62),
+		   "%zu rows of %zu, columns %zu..%zu of %zu: the %s give what the twin gives", s->rows, s->k, s->first,
+		   s->first + s->n - 1, s->columns, what);
+	}
+}
+
 int main(void)
 {
-	static const struct {
-		size_t rows, k, columns, first, n;
-	} shapes[] = { { 1, 1, 1, 0, 1 },         { 16, 32, 16, 0, 16 },    { 17, 33, 40, 16, 24 },  { 32, 512, 64, 0, 64 },
-		       { 33, 545, 100, 48, 52 },  { 5, 1100, 70, 16, 33 },  { 48, 1024, 33, 0, 33 }, { 70, 77, 129, 112, 17 } };
-	const bool native = x86_features().amx;
+	const struct x86_features x86 = x86_features();
 	const struct sigaction action = { .sa_sigaction = trap, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
-	if (!native && sigaction(SIGILL, &action, NULL) != 0)
+	if (x86.bf16)
+		compare(&multiply_avx512_bf16, &multiply_avx512_bf16_plain, "processor's products of pairs");
+	else
+		ok(true, "products of pairs # SKIP this processor has no AVX512-BF16");
+	if (!x86.amx && sigaction(SIGILL, &action, NULL) != 0)
 		return 2;
-	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-		ok(same(shapes[i].rows, shapes[i].k, shapes[i].columns, shapes[i].first, shapes[i].n),
-		   "%zu rows of %zu, columns %zu..%zu of %zu: the %s instructions give what the twin gives", shapes[i].rows,
-		   shapes[i].k, shapes[i].first, shapes[i].first + shapes[i].n - 1, shapes[i].columns,
-		   native ? "processor's" : "emulated");
+	compare(&multiply_amx, &multiply_amx_plain, x86.amx ? "processor's tiles" : "emulated tiles");
 	ok(trouble == NULL, "%s", trouble ? trouble : "tiles are used as they are configured");
 	ok(!tiles.configured, "tiles are released");
-	ok(native || tiles.multiplied > 0, "%zu products of tiles were emulated", tiles.multiplied);
+	ok(x86.amx || tiles.multiplied > 0, "%zu products of tiles were emulated", tiles.multiplied);
 	return done();
 }
 
@@ -278,7 +307,7 @@ int main(void)
 
 int main(void)
 {
-	ok(true, "tiles # SKIP only on x86-64 and Linux");
+	ok(true, "twins # SKIP only on x86-64 and Linux");
 	return done();
 }
 
