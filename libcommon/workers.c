@@ -62,8 +62,8 @@ static void pause_briefly(void)
 #endif
 }
 
-/* A few microseconds: products follow each other more closely than a sleeping thread wakes. */
-enum { SPINS = 200 };
+/* About as long as it takes to wake a sleeping thread, ten microseconds or a few more: products follow each other more closely. */
+enum { SPINS = 1000 };
 
 static void spin(struct workers *w, unsigned seen)
 {

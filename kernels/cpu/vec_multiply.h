@@ -14,8 +14,11 @@
 enum {
 	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
 	FEW_ROWS = 4 * PRODUCT_ROWS,
-	/* Enough sums that do not wait for each other, where there are registers for them. */
-	FEW_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
+	/* Panels that one row and two rows take at a time, as far as there are registers for the sums: memory gives more to
+	   several streams than to one, and sums do not wait for each other. */
+	ONE_ROW_PANELS = 4,
+	TWO_ROWS_PANELS = PRODUCT_ROWS < 8 ? 2 : 4,
+	MOST_PANELS = 4,
 	FEW_PANEL_ROWS = 2,
 	CACHE_LINE = 64
 };
@@ -48,7 +51,7 @@ INLINE vf take_held(const void *b, size_t i, enum dtype held)
 /* One k.  What is fewer, rows or vectors, is held in registers. */
 INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum dtype held, const float *a, size_t a_stride,
                          const void *b, size_t at, size_t panel_stride,
-                         vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS])
+                         vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS])
 {
 	if (rows <= FEW_PANEL_ROWS) {
 		vf s[FEW_PANEL_ROWS];
@@ -92,8 +95,10 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 	const float *a = p->a;
 	const char *b = p->b, *ahead = p->ahead;
 	float *c = p->c;
-	vf sum[PRODUCT_ROWS][FEW_PANELS * PRODUCT_VECTORS];
-	size_t left = p->k / PRODUCT_UNROLL;
+	vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
+	/* One row's many loads are told apart by their place in the program when the processor learns what to fetch: few places. */
+	const size_t turn = few && rows == 1 && held == DTYPE_F32 ? 1 : PRODUCT_UNROLL;
+	size_t left = p->k / turn;
 	if (!few)
 		fetch_ahead(ahead, left * ahead_step);
 	UNROLL
@@ -120,13 +125,13 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 		for (size_t v = 0; few && v < panels; v++)
 			fetch_ahead(ahead + v * panel_stride * len, ahead_step);
 		UNROLL
-		for (size_t j = 0; j < PRODUCT_UNROLL; j++)
+		for (size_t j = 0; j < turn; j++)
 			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
 		ahead += ahead_step;
-		a += PRODUCT_UNROLL;
-		b += PRODUCT_UNROLL * PRODUCT_PANEL * len;
+		a += turn;
+		b += turn * PRODUCT_PANEL * len;
 	}
-	for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
+	for (size_t i = 0; i < p->k % turn; i++)
 		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
@@ -178,8 +183,8 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 #define ALL_VECTORS(r) BY_VECTORS(ROWS_##r)
 
 BY_ROWS(ALL_VECTORS)
-OF_EACH_TYPE(1, PRODUCT_VECTORS, FEW_PANELS, panels_1)
-OF_EACH_TYPE(2, PRODUCT_VECTORS, FEW_PANELS, panels_2)
+OF_EACH_TYPE(1, PRODUCT_VECTORS, ONE_ROW_PANELS, panels_1)
+OF_EACH_TYPE(2, PRODUCT_VECTORS, TWO_ROWS_PANELS, panels_2)
 
 #define MANY_1(v) many_1x##v,
 #define MANY_2(v) many_2x##v,
@@ -245,7 +250,7 @@ static product_tile *const product_tiles[HELD_COUNT][PRODUCT_ROWS][PRODUCT_VECTO
 	{ BY_ROWS(F16_NAMES) },
 };
 
-/* [held][rows - 1] of FEW_PANELS */
+/* [held][rows - 1] of ONE_ROW_PANELS and of TWO_ROWS_PANELS */
 static product_tile *const panels_tiles[HELD_COUNT][FEW_PANEL_ROWS] = {
 	{ many_panels_1, many_panels_2 },
 	{ f32_panels_1, f32_panels_2 },
@@ -266,15 +271,15 @@ struct strip {
 	float *c;
 };
 
-/* The strip that begins `at` columns after m->first, of `panels` panels at most. */
+/* The strip that begins `at` columns after m->first, of `panels` panels if there are so many, else of one or a part. */
 static struct strip strip_at(const struct multiply *m, size_t at, size_t panels)
 {
 	const size_t column = m->first + at, left = (m->n - at + VL - 1) / VL;
 	struct strip s = { (const char *)m->b + column / PRODUCT_PANEL * PRODUCT_PANEL * m->k * dtype_size(m->held),
 		           column % PRODUCT_PANEL / VL, 0, 1, m->c + at };
 	s.vectors = PRODUCT_VECTORS - s.first < left ? PRODUCT_VECTORS - s.first : left;
-	if (s.vectors == PRODUCT_VECTORS)
-		s.panels = left / PRODUCT_VECTORS < panels ? left / PRODUCT_VECTORS : panels;
+	if (s.vectors == PRODUCT_VECTORS && left >= panels * PRODUCT_VECTORS)
+		s.panels = panels;
 	return s;
 }
 
@@ -341,7 +346,7 @@ static void multiply_few(const struct multiply *m)
 	const size_t step = partial_sum(m->k);
 	struct strip s;
 	for (size_t at = 0; at < m->n; at += strip_width(&s)) {
-		s = strip_at(m, at, m->rows <= FEW_PANEL_ROWS ? FEW_PANELS : 1);
+		s = strip_at(m, at, m->rows == 1 ? ONE_ROW_PANELS : m->rows == 2 ? TWO_ROWS_PANELS : 1);
 		for (size_t k0 = 0; k0 < m->k; k0 += step) {
 			/* One row has nothing to do but wait for the weight. */
 			const char *b = strip_input(m, &s, k0), *ahead = m->rows > 1 ? strip_input(m, &s, k0 + step) : NULL;

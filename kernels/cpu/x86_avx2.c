@@ -74,7 +74,7 @@ INLINE void v_add_product(vf *sum, vf a, vf b)
  * Sums of four rows and a panel over n times PRODUCT_UNROLL inputs, n > 0.  Written out: 12 sums, 3 vectors and a factor
  * are all the registers, and of 20 instructions only 12 multiply, so each one more that a compiler adds is time lost.
  */
-INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][2 * PRODUCT_VECTORS])
+INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][4 * PRODUCT_VECTORS])
 {
 	const size_t row = a_stride * sizeof *a;
 	vf x0, x1, x2, y;
@@ -88,7 +88,7 @@ INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t
 
 /* The same, where b is still to be written: the panel as bf16 is widened on the way, which costs no time of its own. */
 INLINE void product_widen_loop(const float *a, size_t a_stride, const uint16_t *half, float *b, size_t n,
-                               vf sum[][2 * PRODUCT_VECTORS])
+                               vf sum[][4 * PRODUCT_VECTORS])
 {
 	const size_t row = a_stride * sizeof *a;
 	vf x0, x1, x2, y;
