@@ -71,7 +71,7 @@ def product():
 
 
 def plain_read():
-    said = subprocess.run([os.path.join(os.environ["dir"], "plain-read"), str(threads), path], check=True, stdout=subprocess.PIPE)
+    said = subprocess.run([os.path.join(os.environ["dir"], "plain-read"), str(threads), "0", path], check=True, stdout=subprocess.PIPE)
     return float(said.stdout.split()[1])
 
 
