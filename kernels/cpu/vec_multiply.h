@@ -121,9 +121,11 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 	}
 #endif
 	for (; left > 0; left--) {
-		UNROLL
-		for (size_t v = 0; few && v < panels; v++)
-			fetch_ahead(ahead + v * panel_stride * len, ahead_step);
+		if (few) {
+			UNROLL
+			for (size_t v = 0; v < panels; v++)
+				fetch_ahead(ahead + v * panel_stride * len, ahead_step);
+		}
 		UNROLL
 		for (size_t j = 0; j < turn; j++)
 			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
