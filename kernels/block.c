@@ -145,17 +145,6 @@ static int place_segments(struct block *b, struct carry *carry, struct error *e)
 	return 0;
 }
 
-/* What was read has arrived, and the device is still whole. */
-static int settle(struct block *b, struct error *e)
-{
-	bool read = false;
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		read |= b->sites->read[site] != NULL;
-	if (read)
-		b->ops->wait(b->device);
-	return b->ops->failed(b->device, e) ? -1 : 0;
-}
-
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e)
 {
@@ -177,8 +166,8 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 	if (has_experts(b))
 		experts_begin(b->experts, batch->x.n);
 	int status = run_steps(b, e);
-	if (!b->ops->host && status == 0)
-		status = settle(b, e);
+	if (status == 0 && b->ops->failed(b->device, e))
+		status = -1;
 	for (size_t i = 0; i < b->m->n_rotaries; i++)
 		rotary_tables_trim(b->tables[i]);
 	return status;

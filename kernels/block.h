@@ -69,8 +69,8 @@ int block_can(const struct ops *ops, const struct model *m, struct error *e) MUS
 size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
                  size_t tile_rows, const bool wanted[SITE_COUNT], bool barriers);
 
-/* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  0, or -1 when memory for a long sample's
- * keys is short or a filter failed. */
+/* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  What is read has arrived after a wait or a mark
+ * (ops.h).  0, or -1 when memory for a long sample's keys is short, a filter failed or the device broke. */
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e) MUST_CHECK;
 

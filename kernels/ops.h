@@ -12,8 +12,8 @@
  * Memory.  Rows, operands, weights, vectors, lists and tables lie in the device's memory: `take` gives it, load, store,
  * upload and download cross over.  Where `host` is set that is ordinary memory, which the caller may read and write between calls.
  *
- * Time.  A device may work behind the caller's back, in the order of the calls.  What `store` writes has arrived after `wait`;
- * every other host memory that a call was given may be used again when it returns.
+ * Time.  A device may work behind the caller's back, in the order of the calls.  What `store` and `pool` write has arrived after
+ * `wait`, or `wait_for` a mark that came after them; every other host memory that a call was given may be used again when it returns.
  *
  * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a slot.  The `put`
  * calls may come from one more thread beside them: what they put is there after its put_wait.  No call fails: memory was
@@ -200,7 +200,7 @@ struct ops {
 	/*
 	 * to (n, width) f64, the host's memory: row i is the sum of the rows that list[i] names among `from` or, with `largest`, the
 	 * largest of each column (a NaN among them: NaN), in double, one row after another in their order, beginning with a copy
-	 * of the first.  It has arrived after `wait`.  Called once a batch; shares its work out over the workers itself.
+	 * of the first.  Called once a batch; shares its work out over the workers itself.
 	 */
 	void (*pool)(struct device *d, bool largest, const struct pooled_row *list, size_t n, const struct row_run *runs,
 	             struct rows from, double *to);
