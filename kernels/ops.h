@@ -125,6 +125,9 @@ struct device_choice {
 	size_t memory;          /* bytes of it that may be used; 0: what is free */
 };
 
+/* Kinds of work that are timed. */
+enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
+
 struct ops {
 	const char *name;       /* "cpu" */
 	enum dtype work;
@@ -169,6 +172,13 @@ struct ops {
 	/* A moment between calls, and the wait for what was asked before it. */
 	uint64_t (*mark)(struct device *d);
 	void (*wait_for)(struct device *d, uint64_t mark);
+	/*
+	 * The device's own stopwatch, where it works behind the caller's back; else both NULL.  From `lap` on what is asked for is of
+	 * that kind, TIMER_COUNT: of none, until the next.  lap_seconds: how long the device was at each, of what was done before the
+	 * latest `wait`.
+	 */
+	void (*lap)(struct device *d, enum timer kind);
+	void (*lap_seconds)(struct device *d, double seconds[TIMER_COUNT]);
 	/* Whether the device broke since it was opened, and then what it said. */
 	bool (*failed)(const struct device *d, struct error *e);
 

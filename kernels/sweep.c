@@ -257,6 +257,8 @@ static void take_block_times(struct pass *p, const struct block_times *before)
 	t.rest -= before->rest;
 	t.product_flops -= before->product_flops;
 	p->times.block = t;
+	if (p->s->timed && p->s->ops->lap)
+		p->times.compute = t.product + t.attend + t.norm + t.rest; /* the wall clock saw only the asking */
 }
 
 static int run_pass(struct pass *p, struct sweep_times *total, struct error *e)
@@ -319,21 +321,24 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 		return pass_frames(s, e);
 	shares_sites(s, any);
 	p.kept_end = &p.kept;
-	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
+	bool shared = shares_find(s, &a, any, e) == 0;
+	p.hold = a.hold;
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
-	bool shared = shares_find(s, &a, any, e) == 0;
 	p.packing = (struct packing){ .s = s, .batch_rows = a.rows };
 	p.tapping = shared ? tapping_open(s, a.rows, e) : NULL;
 	p.work = p.tapping ? packed_open(&p.packing, e) : NULL;
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, a.rows, a.tile, any, s->filters, e) : NULL;
+	if (p.block && s->timed)
+		block_take_device_times(p.block);
 	if (p.block && !s->ops->host)
 		p.other = packed_open(&p.packing, e);
-	p.loader = p.block ? loader_open(s, a.layer, a.window > 0, e) : NULL;
+	p.loader = p.block ? loader_open(s, p.hold, a.layer, a.window > 0, e) : NULL;
 	int status = p.loader ? 0 : -1;
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
 	p.reserve = s->ops->spare(s->device) / 4;
+	/* Beside a window what was left went to batches of more rows, and to weights that stay. */
 	p.keeps = !s->ops->host && !a.window && p.hold < s->to - s->from;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;
