@@ -112,7 +112,9 @@ static int run_steps(struct block *b, struct error *e)
 		}
 		while (b->end_step < block_n_steps && !begins_run(b, &block_steps[b->end_step]))
 			b->end_step++;
+		block_lap(b, TIMER_REST);
 		workers_run(b->workers, block_n_tiles(b, b->batch->x.n), tile_task, b);
+		block_lap(b, TIMER_COUNT);
 		const struct step *last = &block_steps[b->end_step - 1];
 		if (block_takes(b, last) && filtered(b, last) && filter_step(b, last, e) < 0)
 			return -1;
@@ -145,17 +147,6 @@ static int place_segments(struct block *b, struct carry *carry, struct error *e)
 	return 0;
 }
 
-/* What was read has arrived, and the device is still whole. */
-static int settle(struct block *b, struct error *e)
-{
-	bool read = false;
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		read |= b->sites->read[site] != NULL;
-	if (read)
-		b->ops->wait(b->device);
-	return b->ops->failed(b->device, e) ? -1 : 0;
-}
-
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e)
 {
@@ -177,8 +168,8 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 	if (has_experts(b))
 		experts_begin(b->experts, batch->x.n);
 	int status = run_steps(b, e);
-	if (!b->ops->host && status == 0)
-		status = settle(b, e);
+	if (status == 0 && b->ops->failed(b->device, e))
+		status = -1;
 	for (size_t i = 0; i < b->m->n_rotaries; i++)
 		rotary_tables_trim(b->tables[i]);
 	return status;
@@ -202,7 +193,7 @@ int block_can(const struct ops *ops, const struct model *m, struct error *e)
 {
 	if (!ops->head_most || m->head_width <= ops->head_most)
 		return 0;
-	return error_set(e, "its heads have %zu columns, and attention on %s is for at most %zu; use --device %s", m->head_width,
+	return error_set(e, "%s: its heads have %zu columns, and attention on %s is for at most %zu; use --device %s", m->name, m->head_width,
 	                 ops->name, ops->head_most, m->head_width <= ops_cpu.head_most ? ops_cpu.name : ops_ref.name);
 }
 
@@ -217,6 +208,17 @@ size_t block_len(const struct ops *ops, struct device *d, const struct model *m,
 {
 	return tiles_at_once(n_threads, max_rows, tile_rows, barriers) * block_tile_len(ops, d, m, tile_rows, want) +
 	       block_batch_len(ops, d, m, max_rows, want) + experts_len(ops, d, m, n_threads, max_rows);
+}
+
+size_t block_run_len(const struct ops *ops, const struct model *m, size_t max_rows, size_t held, const bool want[SITE_COUNT])
+{
+	size_t element = dtype_size(ops->work), longest = max_rows > ops->row_tile ? max_rows : ops->row_tile;
+	size_t len = 2 * held * ops->row_tile * 2 * kv_width(m) * element;
+	for (size_t i = 0; i < m->n_rotaries; i++)
+		len += rotary_tables_len(&m->rotary[i], ops, longest);
+	if (want[SITE_ATTN_SCORES] || want[SITE_ATTN_PROBS])
+		len += block_scores_most(ops, m, max_rows, longest);
+	return len;
 }
 
 struct block *block_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, size_t max_rows,
@@ -237,6 +239,11 @@ struct block *block_open(const struct ops *ops, struct device *d, const struct m
 	return b;
 }
 
+void block_take_device_times(struct block *b)
+{
+	b->timed = b->ops->lap != NULL;
+}
+
 void block_times(const struct block *b, struct block_times *t)
 {
 	*t = (struct block_times){ 0 };
@@ -247,6 +254,14 @@ void block_times(const struct block *b, struct block_times *t)
 		t->norm += w->seconds[TIMER_NORM];
 		t->rest += w->seconds[TIMER_REST];
 		t->product_flops += w->flops;
+	}
+	if (b->timed) {
+		double seconds[TIMER_COUNT];
+		b->ops->lap_seconds(b->device, seconds);
+		t->product = seconds[TIMER_PRODUCT];
+		t->attend = seconds[TIMER_ATTEND];
+		t->norm = seconds[TIMER_NORM];
+		t->rest = seconds[TIMER_REST];
 	}
 }
 

@@ -45,7 +45,8 @@ struct sites {
 	void *context;
 };
 
-/* Thread-seconds by operation since the block was opened, and floating-point operations of the products. */
+/* Thread-seconds by operation since the block was opened, or those of a device that takes its own, and floating-point operations
+ * of the products. */
 struct block_times {
 	double product, attend, norm, rest;
 	double product_flops;
@@ -69,8 +70,14 @@ int block_can(const struct ops *ops, const struct model *m, struct error *e) MUS
 size_t block_len(const struct ops *ops, struct device *d, const struct model *m, size_t n_threads, size_t max_rows,
                  size_t tile_rows, const bool wanted[SITE_COUNT], bool barriers);
 
-/* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  0, or -1 when memory for a long sample's
- * keys is short or a filter failed. */
+/*
+ * Bytes of a device's memory that runs take besides, where samples are no longer than ops->row_tile tokens, or wholly in a batch:
+ * rotary tables, attention scores in the plain, and for each of `held` layers the keys of two samples that batches cut.
+ */
+size_t block_run_len(const struct ops *ops, const struct model *m, size_t max_rows, size_t held, const bool wanted[SITE_COUNT]);
+
+/* Turns the batch by one layer.  resid: the type that resid_post is rounded to.  What is read has arrived after a wait or a mark
+ * (ops.h).  0, or -1 when memory for a long sample's keys is short, a filter failed or the device broke. */
 int block_run(struct block *b, const struct layer *l, struct carry *carry, struct batch *batch, enum dtype resid,
               const struct sites *sites, struct error *e) MUST_CHECK;
 
@@ -80,6 +87,10 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
  */
 void block_scores(struct block *b, size_t row, size_t n, bool probs, void *to);
 
+/* From here on a device that works behind the caller's back takes the times by its own clock, at the cost of an event an
+ * operation; else they are the time that it took to ask for the work. */
+void block_take_device_times(struct block *b);
+/* A device's own: of what was done before the latest wait. */
 void block_times(const struct block *b, struct block_times *t);
 
 void block_close(struct block *b);

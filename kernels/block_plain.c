@@ -18,6 +18,12 @@ static size_t rows_at_once(const struct block *b, const struct segment *s)
 	return n == 0 ? 1 : n < s->n ? n : s->n;
 }
 
+size_t block_scores_most(const struct ops *ops, const struct model *m, size_t n_rows, size_t len)
+{
+	size_t row_len = m->n_heads * len * dtype_size(ops->work), most = n_rows * row_len;
+	return most < FRAME_ROWS_LEN ? most : row_len < FRAME_ROWS_LEN ? FRAME_ROWS_LEN : row_len;
+}
+
 /* Bytes of all segments before this one, (n, A, len) each. */
 static size_t kept_before(const struct block *b, const struct segment *s)
 {
@@ -109,13 +115,16 @@ void block_plain_scores(struct block *b, const struct attention *a, const struct
                         bool probs, void *to)
 {
 	struct error e;
-	size_t len = n * b->m->n_heads * s->len * dtype_size(b->ops->work);
-	void *scores = on_device(b, to, len, &e);
-	if (!scores)
-		mem_exhausted();
-	b->ops->scores(b->device, a, s, q, i0, n, probs, scores);
-	if (!b->ops->host)
-		b->ops->download(b->device, to, scores, len);
+	size_t row_len = b->m->n_heads * s->len * dtype_size(b->ops->work), most = b->ops->host ? n : rows_at_once(b, s);
+	for (size_t i = 0, some; i < n; i += some) {
+		some = n - i < most ? n - i : most;
+		void *here = (char *)to + i * row_len, *scores = on_device(b, here, some * row_len, &e);
+		if (!scores)
+			mem_exhausted();
+		b->ops->scores(b->device, a, s, q, i0 + i, some, probs, scores);
+		if (!b->ops->host)
+			b->ops->download(b->device, here, scores, some * row_len);
+	}
 }
 
 bool block_plain(const struct block *b)

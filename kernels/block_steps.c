@@ -7,15 +7,27 @@
 
 /* -------- operations with a stopwatch */
 
+static double begin(const struct tile *t, enum timer kind)
+{
+	block_lap(t->b, kind);
+	return clock_seconds();
+}
+
+static void end(const struct tile *t, enum timer kind, double start)
+{
+	t->watch->seconds[kind] += clock_seconds() - start;
+	block_lap(t->b, TIMER_REST);
+}
+
 static void count_product(const struct tile *t, const struct operand *a, const struct weight *w, double start)
 {
-	t->watch->seconds[TIMER_PRODUCT] += clock_seconds() - start;
+	end(t, TIMER_PRODUCT, start);
 	t->watch->flops += 2.0 * (double)a->n * (double)w->n * (double)w->k;
 }
 
 static void product(const struct tile *t, const struct operand *a, const struct weight *w, struct rows out)
 {
-	double start = clock_seconds();
+	double start = begin(t, TIMER_PRODUCT);
 	t->b->ops->product(t->b->device, a, w, out, t->b->ops->row_tile);
 	count_product(t, a, w, start);
 }
@@ -28,7 +40,7 @@ static bool adds_at_once(const struct tile *t, enum site a, enum site b)
 
 static void product_add(const struct tile *t, const struct operand *a, const struct weight *w, struct rows scratch)
 {
-	double start = clock_seconds();
+	double start = begin(t, TIMER_PRODUCT);
 	t->b->ops->product_add(t->b->device, a, w, scratch, x_rows(t), t->b->ops->row_tile);
 	count_product(t, a, w, start);
 }
@@ -37,11 +49,11 @@ static void product_add(const struct tile *t, const struct operand *a, const str
 static void norm_stream(const struct tile *t, const struct norm *norm, enum site site, struct operand to)
 {
 	struct rows x = x_rows(t), out = { 0 };
-	double start = clock_seconds();
+	double start = begin(t, TIMER_NORM);
 	if (site_wanted(t->b, site))
 		out = buffer_rows(t, BUFFER_NORM);
 	t->b->ops->norm(t->b->device, t->b->m, norm, x.width, x, out, to);
-	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
+	end(t, TIMER_NORM, start);
 }
 
 static void pack_norm(const struct tile *t, enum site site, struct operand to)
@@ -52,9 +64,9 @@ static void pack_norm(const struct tile *t, enum site site, struct operand to)
 
 static void norm_in_place(const struct tile *t, const struct norm *norm, size_t group, struct rows rows)
 {
-	double start = clock_seconds();
+	double start = begin(t, TIMER_NORM);
 	t->b->ops->norm(t->b->device, t->b->m, norm, group, rows, rows, (struct operand){ 0 });
-	t->watch->seconds[TIMER_NORM] += clock_seconds() - start;
+	end(t, TIMER_NORM, start);
 }
 
 static void add_to_stream(const struct tile *t, struct rows rows)
@@ -218,7 +230,7 @@ static void step_gate_up(const struct tile *t)
 		return;
 	}
 	struct gate gate = { b->m->activation, b->m->gated, out };
-	double start = clock_seconds();
+	double start = begin(t, TIMER_PRODUCT);
 	b->ops->product_act(b->device, &a, w, &gate, tile_operand(t, t->memory->act_operand, &b->layer->down), b->ops->row_tile);
 	count_product(t, &a, w, start);
 }
@@ -295,6 +307,7 @@ struct attention block_attention(const struct block *b)
 /* Time of all threads goes on the first one's watch. */
 static void all_threads(struct block *b, enum timer timer, double start)
 {
+	block_lap(b, TIMER_COUNT);
 	b->watches[0].seconds[timer] += (clock_seconds() - start) * (double)workers_count(b->workers);
 }
 
@@ -313,6 +326,7 @@ static int batch_attend(struct block *b, struct error *e)
 	struct operand packed = { b->memory.ctx_operand, b->batch->x.n, w->k, w->dtype };
 	bool wanted = site_wanted(b, SITE_ATTN_CTX), plain = block_plain(b);
 	double start = clock_seconds();
+	block_lap(b, TIMER_ATTEND);
 	if (plain && block_attend_plain(b, &a, block_queries(b), rows, e) < 0)
 		return -1;
 	if (!plain)
@@ -351,9 +365,10 @@ static int batch_experts(struct block *b, struct error *e)
 		given = b->dense;
 	}
 	double start = clock_seconds();
-	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
-	if (b->ops->failed(b->device, e))
+	if (experts_sort(b->experts, e) < 0)
 		return -1;
+	block_lap(b, TIMER_PRODUCT);
+	b->watches[0].flops += experts_run(b->experts, b->layer, &a, given);
 	all_threads(b, TIMER_PRODUCT, start);
 	return change_experts(b, given, e);
 }

@@ -5,6 +5,12 @@
 #include "experts.h"
 #include "memory.h"
 
+void block_lap(const struct block *b, enum timer kind)
+{
+	if (b->timed)
+		b->ops->lap(b->device, kind);
+}
+
 size_t block_n_tiles(const struct block *b, size_t n_rows)
 {
 	return (n_rows + b->tile_rows - 1) / b->tile_rows;

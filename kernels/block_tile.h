@@ -9,8 +9,6 @@
 #include "frame.h"
 #include "rotary.h"
 
-enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
-
 struct stopwatch {              /* of one thread */
 	double seconds[TIMER_COUNT], flops;
 };
@@ -21,7 +19,7 @@ struct block {
 	const struct model *m;
 	struct workers *workers;
 	size_t max_rows, tile_rows;
-	bool barriers;
+	bool barriers, timed;
 	struct block_memory memory;
 	struct stopwatch *watches;              /* (threads) */
 	struct rotary_tables *tables[MODEL_ROTARIES];
@@ -49,6 +47,9 @@ struct tile {
 	struct stopwatch *watch;
 	size_t first, n;        /* rows of the batch */
 };
+
+/* What is asked of the device from here on is of that kind, TIMER_COUNT: of none. */
+void block_lap(const struct block *b, enum timer kind);
 
 size_t block_n_tiles(const struct block *b, size_t n_rows);
 /* Tile i, in the hands of the thread `slot`. */
@@ -106,6 +107,9 @@ int block_attend_plain(struct block *b, const struct attention *a, struct rows q
 /* Scores or (probs) probabilities of rows i0..i0+n-1 of a segment to `to` (n, A, len), on the host. */
 void block_plain_scores(struct block *b, const struct attention *a, const struct segment *s, struct rows q, size_t i0, size_t n,
                         bool probs, void *to);
+
+/* Bytes of scores that the device holds at a time, of up to so many rows of samples of up to len tokens. */
+size_t block_scores_most(const struct ops *ops, const struct model *m, size_t n_rows, size_t len);
 
 /* What block_scores gives after plain attention. */
 void block_kept_scores(const struct block *b, const struct segment *s, size_t i0, size_t n, bool probs, void *to);

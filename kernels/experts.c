@@ -163,16 +163,15 @@ struct rows experts_out(const struct experts *x, size_t first, size_t n)
 	return (struct rows){ (char *)x->sum + first * width * dtype_size(x->ops->work), n, width, width };
 }
 
-/* A counting sort keeps rows ascending within an expert.  false: the device failed, and the ids are none. */
-static bool sort_by_expert(struct experts *x)
+/* A counting sort keeps rows ascending within an expert. */
+int experts_sort(struct experts *x, struct error *e)
 {
-	struct error e;
 	size_t k = x->m->experts_per_token, n = x->n_rows * k, element = dtype_size(x->ops->work);
 	size_t n_experts = x->m->n_experts;
 	x->ops->download(x->device, x->chosen, x->ids, n * sizeof *x->chosen);
 	x->ops->download(x->device, x->chosen_weights, x->weights, n * element);
-	if (x->ops->failed(x->device, &e))
-		return false;
+	if (x->ops->failed(x->device, e))
+		return -1; /* and the ids are none */
 	memset(x->begin, 0, (n_experts + 1) * sizeof *x->begin);
 	for (size_t i = 0; i < n; i++)
 		x->begin[x->chosen[i] + 1]++;
@@ -188,7 +187,7 @@ static bool sort_by_expert(struct experts *x)
 	x->begin[0] = 0;
 	x->ops->upload(x->device, x->device_list, x->list, n * sizeof *x->list);
 	x->ops->upload(x->device, x->device_factor, x->factor, n * element);
-	return true;
+	return 0;
 }
 
 /* Splits the entries into chunks; the number of chunks. */
@@ -284,8 +283,6 @@ double experts_run(struct experts *x, const struct layer *l, const struct operan
 	x->layer = l;
 	x->a = a;
 	x->keep = keep;
-	if (!sort_by_expert(x))
-		return 0;
 	size_t n_chunks = split(x), entries = x->n_rows * x->m->experts_per_token;
 	mem_grow((void **)&x->chunks, &x->chunk_capacity, n_chunks + 1, sizeof *x->chunks);
 	x->chunks[n_chunks] = (struct chunk){ 0, entries, 0 };

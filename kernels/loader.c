@@ -68,10 +68,10 @@ static void *loading(void *argument)
 	return NULL;
 }
 
-size_t loader_n_arenas(const struct sweep *s)
+size_t loader_n_arenas(const struct sweep *s, size_t hold)
 {
 	size_t n_layers = s->to - s->from;
-	return s->hold < (n_layers + 1) / 2 ? 2 * s->hold : n_layers;
+	return hold < (n_layers + 1) / 2 ? 2 * hold : n_layers;
 }
 
 enum { LARGE_PAGE = 2 << 20, PAGE = 4 << 10 };
@@ -94,11 +94,11 @@ static void spread(const struct sweep *s, void *arena, size_t len)
 		workers_run(s->workers, len / LARGE_PAGE, touch, arena);
 }
 
-struct loader *loader_open(const struct sweep *s, struct layer_len len, bool on_host, struct error *e)
+struct loader *loader_open(const struct sweep *s, size_t hold, struct layer_len len, bool on_host, struct error *e)
 {
 	struct loader *l = mem_zero(1, sizeof *l);
 	l->s = s;
-	l->n_arenas = loader_n_arenas(s);
+	l->n_arenas = loader_n_arenas(s, hold);
 	l->loaded = l->released = s->from;
 	l->arenas = mem_zero(l->n_arenas, sizeof *l->arenas);
 	l->layers = mem_zero(l->n_arenas, sizeof *l->layers);

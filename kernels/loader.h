@@ -9,11 +9,11 @@
 struct sweep;
 struct loader;
 
-/* How many layers' weights are in memory at a time: those that run and those that come. */
-size_t loader_n_arenas(const struct sweep *s);
+/* How many layers' weights are in memory at a time: `hold` that run and those that come. */
+size_t loader_n_arenas(const struct sweep *s, size_t hold);
 
 /* Takes memory for these, `len` each, and starts to load from s->from on.  on_host: weights lie behind a window.  NULL and e. */
-struct loader *loader_open(const struct sweep *s, struct layer_len len, bool on_host, struct error *e) MUST_CHECK;
+struct loader *loader_open(const struct sweep *s, size_t hold, struct layer_len len, bool on_host, struct error *e) MUST_CHECK;
 
 /* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the
  * error of the layer that couldn't be. */

@@ -12,8 +12,8 @@
  * Memory.  Rows, operands, weights, vectors, lists and tables lie in the device's memory: `take` gives it, load, store,
  * upload and download cross over.  Where `host` is set that is ordinary memory, which the caller may read and write between calls.
  *
- * Time.  A device may work behind the caller's back, in the order of the calls.  What `store` writes has arrived after `wait`;
- * every other host memory that a call was given may be used again when it returns.
+ * Time.  A device may work behind the caller's back, in the order of the calls.  What `store` and `pool` write has arrived after
+ * `wait`, or `wait_for` a mark that came after them; every other host memory that a call was given may be used again when it returns.
  *
  * Calls come from worker threads (workers.h), one call a thread at a time; a back end keeps scratch memory a slot.  The `put`
  * calls may come from one more thread beside them: what they put is there after its put_wait.  No call fails: memory was
@@ -125,6 +125,9 @@ struct device_choice {
 	size_t memory;          /* bytes of it that may be used; 0: what is free */
 };
 
+/* Kinds of work that are timed. */
+enum timer { TIMER_PRODUCT, TIMER_ATTEND, TIMER_NORM, TIMER_REST, TIMER_COUNT };
+
 struct ops {
 	const char *name;       /* "cpu" */
 	enum dtype work;
@@ -169,6 +172,13 @@ struct ops {
 	/* A moment between calls, and the wait for what was asked before it. */
 	uint64_t (*mark)(struct device *d);
 	void (*wait_for)(struct device *d, uint64_t mark);
+	/*
+	 * The device's own stopwatch, where it works behind the caller's back; else both NULL.  From `lap` on what is asked for is of
+	 * that kind, TIMER_COUNT: of none, until the next.  lap_seconds: how long the device was at each, of what was done before the
+	 * latest `wait`.
+	 */
+	void (*lap)(struct device *d, enum timer kind);
+	void (*lap_seconds)(struct device *d, double seconds[TIMER_COUNT]);
 	/* Whether the device broke since it was opened, and then what it said. */
 	bool (*failed)(const struct device *d, struct error *e);
 
@@ -200,7 +210,7 @@ struct ops {
 	/*
 	 * to (n, width) f64, the host's memory: row i is the sum of the rows that list[i] names among `from` or, with `largest`, the
 	 * largest of each column (a NaN among them: NaN), in double, one row after another in their order, beginning with a copy
-	 * of the first.  It has arrived after `wait`.  Called once a batch; shares its work out over the workers itself.
+	 * of the first.  Called once a batch; shares its work out over the workers itself.
 	 */
 	void (*pool)(struct device *d, bool largest, const struct pooled_row *list, size_t n, const struct row_run *runs,
 	             struct rows from, double *to);

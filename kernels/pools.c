@@ -243,7 +243,6 @@ static int pool_site(struct pools *p, size_t layer, enum site site, size_t pool,
 
 int pools_run(struct pools *p, size_t layer, const struct packed *b, struct error *e)
 {
-	bool any = false;
 	for (size_t pool = 0; pool < p->n; pool++) {
 		bool planned = false;
 		for (enum site site = 0; site < SITE_COUNT; site++) {
@@ -254,12 +253,10 @@ int pools_run(struct pools *p, size_t layer, const struct packed *b, struct erro
 				make_plan(&p->plans[pool], taps_pool(p->s->hooks->taps, pool), b);
 			if (pool_site(p, layer, site, pool, b, e) < 0)
 				return -1;
-			planned = any = true;
+			planned = true;
 		}
 	}
-	if (any)
-		p->s->ops->wait(p->s->device);
-	return any && p->s->ops->failed(p->s->device, e) ? -1 : 0;
+	return 0;
 }
 
 const double *const *pools_sums(const struct pools *p, enum site site, size_t pool)

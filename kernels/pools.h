@@ -25,7 +25,8 @@ bool pools_can(enum site site);
 /* Says in sites->aside whose rows the block has to put aside. */
 void pools_want(const struct pools *p, size_t layer, struct sites *sites);
 
-/* After the block has turned the batch: everything that taps have pooled in this layer.  -1: memory, or the device broke. */
+/* After the block has turned the batch: asks for everything that taps have pooled in this layer, which has arrived after a wait or
+ * a mark.  What it asked for before has, and the taps have it.  -1: memory. */
 int pools_run(struct pools *p, size_t layer, const struct packed *b, struct error *e) MUST_CHECK;
 
 /* What became of the batch's samples there, one entry for each of its owners (pooler_put); NULL: it isn't done here. */

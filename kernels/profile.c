@@ -5,7 +5,7 @@
 char *profile_line(const struct sweep *s, const char *kind, const struct sweep_times *t, const struct traffic *bytes)
 {
 	double threads = (double)workers_count(s->workers), busy = t->seconds * threads;
-	double wait = t->compute * threads - (t->block.product + t->block.attend + t->block.norm + t->block.rest);
+	double wait = (s->ops->lap ? t->seconds : t->compute * threads) - (t->block.product + t->block.attend + t->block.norm + t->block.rest);
 	return mem_format(
 		"{\"%s\":[%zu,%zu],\"device\":\"%s %s\",\"threads\":%.0f,\"rows\":%llu,\"seconds\":%.6f,"
 		"\"tokens_per_second\":%.1f,\"compute\":%.6f,\"frames\":%.6f,\"taps\":%.6f,\"stall\":%.6f,"

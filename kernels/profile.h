@@ -14,8 +14,8 @@ struct traffic {
 /*
  * One line, closed by a newline: kind ("layers" or "total") with the range, rows, wall seconds (compute, frames, taps, stall),
  * read (seconds and bytes of weights), spilled bytes, thread-seconds by operation (with wait they are compute times the
- * threads), tokens a second, and
- * product_share: the part of the threads' time that went into matrix products, which is this run's rate over
+ * threads; those of a device that takes its own are, with wait, the wall seconds), tokens a second, and
+ * product_share: the part of the threads' time, or the device's, that went into matrix products, which is this run's rate over
  * that of the bare products.  The caller frees it.
  */
 char *profile_line(const struct sweep *s, const char *kind, const struct sweep_times *t, const struct traffic *bytes);

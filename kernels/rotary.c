@@ -169,6 +169,19 @@ static int entry_fill(struct entry *entry, const struct rotary_tables *t, size_t
 	return 0;
 }
 
+/* Rounded up, so that samples of rising length don't each make a table. */
+static size_t table_positions(size_t positions)
+{
+	return positions < 512 ? 512 : positions + positions / 4;
+}
+
+/* A table that was too short stays until no batch uses it. */
+size_t rotary_tables_len(const struct rotary *r, const struct ops *ops, size_t positions)
+{
+	size_t row_len = 2 * r->dims / 2 * dtype_size(ops->work), classes = r->kind == ROTARY_LONGROPE ? 2 : 1;
+	return classes * (positions + table_positions(positions)) * row_len;
+}
+
 int rotary_tables_get(struct rotary_tables *t, size_t len, size_t positions, struct rotary_table *table, struct error *e)
 {
 	size_t class = length_class(t->r, len);
@@ -178,8 +191,7 @@ int rotary_tables_get(struct rotary_tables *t, size_t len, size_t positions, str
 	if (!entry) {
 		entry = mem_zero(1, sizeof *entry);
 		entry->class = class;
-		/* Rounded up, so that samples of rising length don't each make a table. */
-		entry->positions = positions < 512 ? 512 : positions + positions / 4;
+		entry->positions = table_positions(positions);
 		if (entry_fill(entry, t, len, e) < 0) {
 			entry_free(t, entry);
 			return -1;

@@ -27,6 +27,9 @@ struct rotary_table {
 
 struct rotary_tables *rotary_tables_open(const struct rotary *r, const struct ops *ops, struct device *d);
 
+/* Bytes that the tables of samples of up to so many positions take together, as they grow. */
+size_t rotary_tables_len(const struct rotary *r, const struct ops *ops, size_t positions);
+
 /* The table for samples of len tokens, made or lengthened to at least `positions` rows if need be.  Not to be called while
  * threads read tables.  Tables given before stay valid until rotary_tables_trim.  -1: e says how much memory is short. */
 int rotary_tables_get(struct rotary_tables *t, size_t len, size_t positions, struct rotary_table *table,

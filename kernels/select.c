@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
 #include "cuda_module.h"
 #include "memory.h"
 
@@ -20,13 +21,22 @@ static bool is_cuda(const char *name, int *index)
 	return name[5] >= '0' && name[5] <= '9' && !*end;
 }
 
-static int open_with(struct backend *b, const struct ops *ops, const struct device_choice *choice, struct jobs jobs, struct error *e)
+struct wish {
+	const struct model *m;          /* whose blocks are run, or NULL */
+	struct device_choice choice;
+	struct jobs jobs;
+};
+
+static int open_with(struct backend *b, const struct ops *ops, const struct wish *w, struct error *e)
 {
+	struct jobs jobs = w->jobs;
+	if (w->m && block_can(ops, w->m, e) < 0)
+		return -1;
 	b->ops = ops;
 	if (ops->one_thread)
 		jobs.n = 1;
 	b->workers = workers_open_jobs(jobs, e);
-	b->device = b->workers ? ops->open(b->workers, choice, e) : NULL;
+	b->device = b->workers ? ops->open(b->workers, &w->choice, e) : NULL;
 	if (!b->device)
 		return -1;
 	b->name = mem_format("%s %s", ops->name, ops->unit(b->device));
@@ -34,40 +44,40 @@ static int open_with(struct backend *b, const struct ops *ops, const struct devi
 	return 0;
 }
 
-static int open_cuda(struct backend *b, const struct device_choice *choice, struct jobs jobs, struct error *e)
+static int open_cuda(struct backend *b, const struct wish *w, struct error *e)
 {
 	const struct ops *ops = cuda_module_load(e);
-	return ops ? open_with(b, ops, choice, jobs, e) : -1;
+	return ops ? open_with(b, ops, w, e) : -1;
 }
 
-static int open_auto(struct backend *b, const struct device_choice *choice, struct jobs jobs, struct error *e)
+static int open_auto(struct backend *b, const struct wish *w, struct error *e)
 {
 	struct error why;
 	if (!cuda_module_exists())
-		return open_with(b, &ops_cpu, choice, jobs, e);
-	if (open_cuda(b, choice, jobs, &why) == 0)
+		return open_with(b, &ops_cpu, w, e);
+	if (open_cuda(b, w, &why) == 0)
 		return 0;
 	backend_close(b);
-	if (open_with(b, &ops_cpu, choice, jobs, e) < 0)
+	if (open_with(b, &ops_cpu, w, e) < 0)
 		return -1;
 	free(b->told);
 	b->told = mem_format("%s (not cuda: %s)", b->name, why.text);
 	return 0;
 }
 
-int backend_open(struct backend *b, const char *device, uint64_t vram, struct jobs jobs, struct error *e)
+int backend_open(struct backend *b, const struct model *m, const char *device, uint64_t vram, struct jobs jobs, struct error *e)
 {
-	struct device_choice choice = { .index = -1, .memory = vram };
+	struct wish w = { m, { .index = -1, .memory = vram }, jobs };
 	*b = (struct backend){ 0 };
 	if (!device || strcmp(device, "auto") == 0)
-		return open_auto(b, &choice, jobs, e);
-	if (is_cuda(device, &choice.index))
-		return open_cuda(b, &choice, jobs, e) < 0 ? error_in(e, "--device %s", device) : 0;
+		return open_auto(b, &w, e);
+	if (is_cuda(device, &w.choice.index))
+		return open_cuda(b, &w, e) < 0 ? error_in(e, "--device %s", device) : 0;
 	if (strcmp(device, "cpu") != 0 && strcmp(device, "ref") != 0)
 		return error_set(e, "--device %s: isn't one of auto, cpu, cuda, cuda:N, ref", device);
 	if (vram)
 		return error_set(e, "--vram is the memory of a GPU; --device %s has none", device);
-	return open_with(b, strcmp(device, "cpu") == 0 ? &ops_cpu : &ops_ref, &choice, jobs, e);
+	return open_with(b, strcmp(device, "cpu") == 0 ? &ops_cpu : &ops_ref, &w, e);
 }
 
 void backend_close(struct backend *b)

@@ -13,11 +13,12 @@ struct backend {
 };
 
 /*
- * device: "cpu", "ref", "cuda", "cuda:N", or "auto": cuda if all of it works, else cpu; NULL: auto.  vram: bytes of a cuda
+ * device: "cpu", "ref", "cuda", "cuda:N", or "auto": cuda if all of it works, else cpu; NULL: auto.  m: the model whose blocks it
+ * is to run, or NULL: none.  vram: bytes of a cuda
  * device's memory that may be used, 0: what is free.  0; or -1 and e, which says why the
  * device can't be used, and then backend_close is still due.
  */
-int backend_open(struct backend *b, const char *device, uint64_t vram, struct jobs jobs, struct error *e) MUST_CHECK;
+int backend_open(struct backend *b, const struct model *m, const char *device, uint64_t vram, struct jobs jobs, struct error *e) MUST_CHECK;
 
 /* All zero is allowed. */
 void backend_close(struct backend *b);

@@ -48,16 +48,22 @@ static struct layer_len most_layer_len(const struct sweep *s)
 /* What is taken of the device: coming layers and those that run, rows, the block's buffers. */
 static size_t device_len(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
 {
-	return loader_n_arenas(s) * (a->layer.vectors + (a->window ? 0 : a->layer.weights)) + a->window +
+	return loader_n_arenas(s, a->hold) * (a->layer.vectors + (a->window ? 0 : a->layer.weights)) + a->window +
 	       a->rows * pools_row_len(s) + 2 * a->rows * s->m->width * dtype_size(s->ops->work) +
 	       block_len(s->ops, s->device, s->m, workers_count(s->workers), a->rows, a->tile, wanted, s->filters);
 }
 
-/* Long samples' keys and rotary tables come later, and have a little room here. */
+/* With what comes later, and what its pieces are rounded up by. */
+static size_t room_len(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
+{
+	enum { ROUNDING = 64 << 10 };
+	return device_len(s, a, wanted) + block_run_len(s->ops, s->m, a->rows, a->hold, wanted) +
+	       ROUNDING;
+}
+
 static int check_room(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
 {
-	size_t len = device_len(s, a, wanted);
-	return s->ops->check_room(s->device, len + len / 32, "the layers' weights and batches", e);
+	return s->ops->check_room(s->device, room_len(s, a, wanted), "the layers' weights and batches", e);
 }
 
 static bool fits(const struct sweep *s, struct shares a, size_t n_rows, const bool wanted[SITE_COUNT])
@@ -109,10 +115,11 @@ static void share_window(const struct sweep *s, struct shares *a, const bool wan
 	if (!open_beside(s, a, weights, whole, most, wanted) &&
 	    !open_beside(s, a, spare / WINDOW_SHARE, least, most, wanted) && !open_beside(s, a, 0, least, most, wanted))
 		return;
-	size_t len = device_len(s, a, wanted);
-	if (spare > len + len / 32)
-		a->window += (spare - len - len / 32) / 4 * 3;
-	a->window = a->window < all ? a->window : all;
+	size_t len = room_len(s, a, wanted);
+	if (spare > len)
+		a->window += (spare - len) / 4 * 3;
+	a->once = a->window >= all;
+	a->window = a->once ? all : a->window;
 }
 
 static void tell_shares(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
@@ -120,21 +127,28 @@ static void tell_shares(const struct sweep *s, const struct shares *a, const boo
 	size_t len = device_len(s, a, wanted);
 	progress_note("%.1f MiB of the device's memory for weights and batches, and %zu MiB left for rows", (double)len / 0x1p20,
 	              (s->ops->spare(s->device) - len) >> 20);
+	if (a->hold < s->hold && a->hold < s->to - s->from)
+		progress_note("--hold %zu: %zu at a time are held, more don't fit", s->hold, a->hold);
 	if (!a->window)
 		return;
-	bool once = a->window >= s->ops->window_len(s->device, a->layer.column, a->layer.weights);
 	progress_note("a layer's weights, %zu MiB, lie in the host's memory and pass through %zu MiB of the device's%s",
-	              (a->layer.weights >> 20) + 1, a->window >> 20, once ? ", once" : "");
-	if (!once)
+	              (a->layer.weights >> 20) + 1, a->window >> 20, a->once ? ", once" : "");
+	if (!a->once)
 		progress_note("what doesn't fit there is copied for each batch of %zu rows", a->rows);
 }
 
 int shares_find(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
 {
-	*a = (struct shares){ .layer = most_layer_len(s), .tile = s->ops->row_tile };
+	size_t n_layers = s->to - s->from;
+	*a = (struct shares){ .layer = most_layer_len(s), .tile = s->ops->row_tile, .hold = s->hold < n_layers ? s->hold : n_layers };
 	a->rows = batch_rows(s, a, wanted);
 	if (s->ops->host)
 		return 0;
+	/* Behind a window held layers would be copied for every batch, one after another. */
+	while (a->hold > 1 && !fits(s, *a, a->rows, wanted)) {
+		a->hold--;
+		a->rows = batch_rows(s, a, wanted);
+	}
 	if (!fits(s, *a, a->rows, wanted))
 		share_window(s, a, wanted);
 	if (check_room(s, a, wanted, e) < 0)

@@ -11,7 +11,9 @@
 struct shares {
 	struct layer_len layer;         /* the most of any layer */
 	size_t rows, tile;              /* of a batch; that a step takes at a time */
+	size_t hold;                    /* layers resident at a time: s->hold, or as many as fit, or as there are */
 	size_t window;                  /* bytes that weights in the host's memory pass through (ops.h); 0: they lie on the device */
+	bool once;                      /* it holds a whole layer */
 };
 
 /* The sites whose rows any layer of the sweep reads or changes. */

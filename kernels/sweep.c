@@ -7,8 +7,8 @@
 #include "loader.h"
 #include "memory.h"
 #include "packing.h"
-#include "pools.h"
 #include "shares.h"
+#include "tapping.h"
 
 struct pass {
 	const struct sweep *s;
@@ -26,9 +26,7 @@ struct pass {
 	struct carry *carry;            /* (hold) */
 	size_t from, to;
 	size_t layer;                   /* that runs */
-	void *site_rows[SITE_COUNT];    /* (batch_rows, width), made when first wanted */
-	struct pools *pools;
-	bool tapped;                    /* whether any tap reads in this layer */
+	struct tapping *tapping;
 	struct sweep_times times;
 };
 
@@ -81,78 +79,16 @@ static int filter_scores(void *context, enum site site, size_t row, struct rows 
 	return filters_run(p->s->hooks->filters, site, (int)p->layer, &piece, p->s->ops->work, rows.p, e);
 }
 
-/* -------- taps */
-
-/* What is tapped of a frame's rows in this batch. */
-struct tapped {
-	struct block *block;
-	size_t batch_row;
-	const struct pools *pools;
-	size_t owner;           /* the first of its rows */
-};
-
-static void give_scores(void *context, size_t row, size_t n, bool probs, void *to)
-{
-	const struct tapped *t = context;
-	block_scores(t->block, t->batch_row + row, n, probs, to);
-}
-
-static const double *const *give_sums(void *context, enum site site, size_t pool)
-{
-	const struct tapped *t = context;
-	const double *const *sums = pools_sums(t->pools, site, pool);
-	return sums ? sums + t->owner : NULL;
-}
-
-static int tap_layer(struct pass *p, size_t layer, const struct sites *sites, struct error *e)
-{
-	const struct sweep *s = p->s;
-	struct tapped tapped = { .block = p->block, .pools = p->pools };
-	for (size_t i = 0; p->tapped && i < p->current->n_pieces; i++) {
-		const struct piece *o = &p->current->pieces[i];
-		struct tap_rows rows = { .work = s->ops->work, .scores = give_scores, .sums = give_sums, .context = &tapped };
-		tapped.batch_row = o->row;
-		while (tapped.owner < p->current->n_owners && p->current->owners[tapped.owner].row < o->row)
-			tapped.owner++;
-		for (enum site site = 0; site < SITE_COUNT; site++)
-			if (sites->read[site] && !site_by_length(site))
-				rows.at[site] = (char *)sites->read[site] + o->row * shares_site_row_len(s, site);
-		if (taps_put(s->hooks->taps, (int)layer, o->t->f, o->first, o->n, &rows, e) < 0)
-			return -1;
-	}
-	return 0;
-}
+/* -------- a pass */
 
 static int want_sites(struct pass *p, size_t layer, struct sites *sites, struct error *e)
 {
-	bool wanted[SITE_COUNT];
-	*sites = (struct sites){ 0 };
-	taps_wanted(p->s->hooks->taps, (int)layer, wanted);
-	p->tapped = false;
-	for (enum site site = 0; site < SITE_COUNT; site++) {
-		p->tapped |= wanted[site];
-		if (!wanted[site] || (pools_can(site) && !taps_want_rows(p->s->hooks->taps, (int)layer, site)))
-			continue;
-		if (!p->site_rows[site]) {
-			size_t len = site_by_length(site) ? 1 : p->packing.batch_rows * shares_site_row_len(p->s, site);
-			p->site_rows[site] = mem_try(len, site_name(site), e);
-			if (!p->site_rows[site])
-				return -1;
-		}
-		sites->read[site] = p->site_rows[site];
-	}
-	sites->context = p;
-	sites->patch = patch_rows;
-	sites->filter = filter_rows;
-	sites->filter_scores = filter_scores;
-	sites->plain = p->s->plain;
+	*sites = (struct sites){ .context = p, .patch = patch_rows, .filter = filter_rows, .filter_scores = filter_scores,
+	                         .plain = p->s->plain };
 	patches_wanted(p->s->hooks->patches, (int)layer, sites->patched);
 	filters_wanted(p->s->hooks->filters, (int)layer, sites->filtered);
-	pools_want(p->pools, layer, sites);
-	return 0;
+	return tapping_want(p->tapping, layer, sites, e);
 }
-
-/* -------- a pass */
 
 static int run_layers(struct pass *p, struct error *e)
 {
@@ -166,11 +102,9 @@ static int run_layers(struct pass *p, struct error *e)
 		    block_run(p->block, loader_layer(p->loader, layer), &p->carry[layer - p->from], &p->current->batch,
 		              p->s->resid, &sites, e) < 0)
 			return -1;
-		if (p->tapped)
-			p->s->ops->wait(p->s->device); /* so that the stopwatch tells the block's time from the taps' */
 		double end = clock_seconds();
 		p->times.compute += end - start;
-		if (pools_run(p->pools, layer, p->current, e) < 0 || tap_layer(p, layer, &sites, e) < 0)
+		if (tapping_run(p->tapping, p->block, layer, p->current, &sites, e) < 0)
 			return -1;
 		p->times.taps += clock_seconds() - end;
 	}
@@ -203,6 +137,19 @@ static int give_leaving(struct pass *p, struct error *e)
 	return packed_give(&p->packing, b, p->to, e);
 }
 
+/* Gives all that is still on its way, so that taps and frames have what was run so far. */
+static int settle(struct pass *p, struct error *e)
+{
+	double start = clock_seconds();
+	if (tapping_settle(p->tapping, e) < 0)
+		return -1;
+	double end = clock_seconds();
+	p->times.taps += end - start;
+	int status = give_leaving(p, e);
+	p->times.frames += clock_seconds() - end;
+	return status;
+}
+
 /* Sends the batch's rows off; where another batch can run meanwhile, its frames are given after that one was started. */
 static int leave(struct pass *p, struct packed *b, struct error *e)
 {
@@ -211,10 +158,8 @@ static int leave(struct pass *p, struct packed *b, struct error *e)
 	if (status == 0)
 		status = give_leaving(p, e);
 	p->leaving = b;
-	if (status == 0 && !p->other)
-		status = give_leaving(p, e);
 	p->times.frames += clock_seconds() - start;
-	return status;
+	return status == 0 && !p->other ? settle(p, e) : status;
 }
 
 /* In the first of several passes, while the device has room: the batch just run stays, and another is worked with. */
@@ -269,7 +214,7 @@ static int run_batches(struct pass *p, struct error *e)
 		}
 	} while (!p->packing.finished || p->packing.waiting);
 	p->keeps = false;
-	return give_leaving(p, e);
+	return settle(p, e);
 }
 
 static int end_layers(struct pass *p, struct error *e)
@@ -312,6 +257,8 @@ static void take_block_times(struct pass *p, const struct block_times *before)
 	t.rest -= before->rest;
 	t.product_flops -= before->product_flops;
 	p->times.block = t;
+	if (p->s->timed && p->s->ops->lap)
+		p->times.compute = t.product + t.attend + t.norm + t.rest; /* the wall clock saw only the asking */
 }
 
 static int run_pass(struct pass *p, struct sweep_times *total, struct error *e)
@@ -347,9 +294,7 @@ static void pass_release(struct pass *p)
 	packing_release(&p->packing);
 	for (size_t i = 0; p->carry && i < p->hold; i++)
 		carry_release(&p->carry[i]);
-	for (enum site site = 0; site < SITE_COUNT; site++)
-		free(p->site_rows[site]);
-	pools_close(p->pools);
+	tapping_close(p->tapping);
 	free(p->carry);
 	block_close(p->block);
 	loader_close(p->loader);
@@ -376,21 +321,24 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 		return pass_frames(s, e);
 	shares_sites(s, any);
 	p.kept_end = &p.kept;
-	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
+	bool shared = shares_find(s, &a, any, e) == 0;
+	p.hold = a.hold;
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
 		p.carry[i] = (struct carry){ .ops = s->ops, .device = s->device };
-	bool shared = shares_find(s, &a, any, e) == 0;
 	p.packing = (struct packing){ .s = s, .batch_rows = a.rows };
-	p.pools = shared ? pools_open(s, a.rows, e) : NULL;
-	p.work = p.pools ? packed_open(&p.packing, e) : NULL;
+	p.tapping = shared ? tapping_open(s, a.rows, e) : NULL;
+	p.work = p.tapping ? packed_open(&p.packing, e) : NULL;
 	p.block = p.work ? block_open(s->ops, s->device, s->m, s->workers, a.rows, a.tile, any, s->filters, e) : NULL;
+	if (p.block && s->timed)
+		block_take_device_times(p.block);
 	if (p.block && !s->ops->host)
 		p.other = packed_open(&p.packing, e);
-	p.loader = p.block ? loader_open(s, a.layer, a.window > 0, e) : NULL;
+	p.loader = p.block ? loader_open(s, p.hold, a.layer, a.window > 0, e) : NULL;
 	int status = p.loader ? 0 : -1;
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
 	p.reserve = s->ops->spare(s->device) / 4;
+	/* Beside a window what was left went to batches of more rows, and to weights that stay. */
 	p.keeps = !s->ops->host && !a.window && p.hold < s->to - s->from;
 	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;

@@ -19,8 +19,10 @@ struct sweep_times {
 	double seconds;                 /* wall time of the pass */
 	double read;                    /* loading these layers took, on the loading thread */
 	double stall;                   /* of the wall time: waiting for weights */
-	double compute, frames, taps;   /* of the wall time: the block; reading and writing frames; taps */
-	struct block_times block;       /* thread-seconds */
+	/* Of the wall time: the block; reading and writing frames; taps.  On a device that takes its own times compute is the device's,
+	 * and the others go on beside it. */
+	double compute, frames, taps;
+	struct block_times block;       /* thread-seconds; seconds of a device that takes them itself */
 };
 
 struct sweep {
@@ -29,7 +31,7 @@ struct sweep {
 	const struct model *m;
 	struct workers *workers;
 	size_t from, to;                /* layers from..to-1; none: frames pass as they are */
-	size_t hold;                    /* layers resident at a time, at least 1 */
+	size_t hold;                    /* layers resident at a time, at least 1; fewer where a device has no room for them */
 	enum dtype resid;               /* what rows are rounded to after every layer */
 
 	void *context;
@@ -47,6 +49,7 @@ struct sweep {
 	const struct hooks *hooks;
 	bool filters;
 	bool plain;                     /* unfused attention in every layer */
+	bool timed;                     /* sweep_times.block is to be a device's own (block_take_device_times) */
 	/* Rows done in the pass that began with layer `from`.  May be NULL. */
 	void (*tell)(void *context, size_t from, uint64_t rows);
 };

@@ -125,6 +125,22 @@ ok "auto takes cuda where it works" layer-run -m "$model" -o auto.tms --profile 
 ok "cuda:0" layer-run -m "$model" --device cuda:0 -o first.tms in.tms
 ok "auto: cuda's bytes" cmp auto.tms first.tms
 ok "the profile says what it took" grep -q '"device":"cuda ' auto.json
+device_times()
+{
+	"$PYTHON" - auto.json <<'END'
+import json, sys
+for line in open(sys.argv[1]):
+    p = json.loads(line)
+    kinds = p["thread_seconds"]
+    wait = kinds.pop("wait")
+    print(p)
+    assert all(t > 0 for t in kinds.values())
+    assert abs(sum(kinds.values()) - p["compute"]) < 1e-5 and abs(p["compute"] + wait - p["seconds"]) < 1e-5
+    # Asking for the work takes a thousandth of it.
+    assert p["compute"] > 0.05 * p["seconds"] and p["product_share"] > 0.01
+END
+}
+ok "and the device's own times, pass by pass" device_times
 
 # -------- too little memory: the number that would do, and that it does
 

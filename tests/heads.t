@@ -1,5 +1,5 @@
 #!/bin/sh
-# Heads wider than a back end has kernels for are refused before any work; ref computes any.
+# Heads wider than a back end has kernels for are refused before any work, and auto takes one that has; ref computes any.
 . "$(dirname "$0")/lib.sh"
 need_python
 cd "$TMP" || exit
@@ -22,7 +22,7 @@ END
 # refused DEVICE WIDTH LIMIT INSTEAD
 refused()
 {
-	says "$1: heads of $2 columns" 2 "^layer-run: heads-$2/config.json: its heads have $2 columns, and attention on $1 is for at most $3; use --device $4\$" \
+	says "$1: heads of $2 columns" 2 "^layer-run: .*heads-$2: its heads have $2 columns, and attention on $1 is for at most $3; use --device $4\$" \
 		layer-run --device "$1" -m "heads-$2" -o out.tms --tap v=tap.tms "in.$2.tms"
 	ok "$1: nothing is left" test ! -e out.tms -a ! -e tap.tms
 }
@@ -43,5 +43,11 @@ refused cpu 3842 3840 ref
 ok "cuda: heads of 256 columns" layer-run --device cuda -m heads-256 -o cuda.tms in.256.tms
 ok "as ref has it" tdiff -q --atol 1e-4 --rtol 1e-4 cuda.tms ref.256.tms
 refused cuda 258 256 cpu
+says "auto: heads of 258 columns are cpu's, and it tells" 0 "^layer-run: cpu .*\(not cuda: heads-258: its heads have 258 columns" \
+	layer-run -v --device auto -m heads-258 -o auto.tms in.258.tms
+layer-run --device cpu -m heads-258 -o cpu.tms in.258.tms
+ok "and gives cpu's bytes" cmp auto.tms cpu.tms
+says "auto: heads that neither has" 2 "^layer-run: heads-3842: its heads have 3842 columns, and attention on cpu is for at most 3840; use --device ref" \
+	layer-run --device auto -m heads-3842 in.3842.tms
 refused cuda 3842 256 ref
 done_testing

@@ -54,7 +54,7 @@ struct run {
 	struct tms_writer *out;
 	struct hooks hooks;
 	struct spill *spill;
-	bool first_pass, last_pass;
+	bool first_pass;
 	uint64_t rows;                  /* of the first pass: how many the others will have */
 	struct output profile;
 	struct traffic traffic;         /* up to the last pass */
@@ -83,7 +83,7 @@ static int next(void *context, struct frame **f, struct error *e)
 static int put(void *context, struct frame *f, struct error *e)
 {
 	struct run *r = context;
-	if (!r->last_pass)
+	if (f->layer < (int)r->to)
 		return spill_put(r->spill, f, e);
 	int status = r->out ? tms_write(r->out, f, e) : 0;
 	frame_free(f);
@@ -114,7 +114,6 @@ static int turn(void *context, const struct sweep_times *times, struct error *e)
 	if (r->first_pass)
 		r->rows = times->rows;
 	r->first_pass = false;
-	r->last_pass = times->to + r->sweep.hold >= r->to;
 	if (profile(r, "layers", times, e) < 0)
 		return -1;
 	return times->to < r->to ? spill_turn(r->spill, e) : 0;
@@ -147,14 +146,12 @@ static int open_device(struct run *r, struct error *e)
 	struct sweep *s = &r->sweep;
 	*s = (struct sweep){ .m = r->m, .hold = arg.hold, .context = r, .parts = parts, .load = load, .next = next,
 	                     .put = put, .turn = turn, .tell = tell, .hooks = &r->hooks, .filters = arg.hooks.filters.list.n > 0,
-	                     .plain = arg.attention != NULL };
+	                     .plain = arg.attention != NULL, .timed = arg.profile != NULL };
 	if (arg.attention && strcmp(arg.attention, "plain") != 0)
 		return error_set(e, "--attention %s: can only be plain", arg.attention);
-	if (backend_open(&r->backend, common.device, common.vram, common.jobs, e) < 0)
+	if (backend_open(&r->backend, r->m, common.device, common.vram, common.jobs, e) < 0)
 		return -1;
 	s->ops = r->backend.ops;
-	if (block_can(s->ops, r->m, e) < 0)
-		return error_in(e, "%s/config.json", checkpoint_path(r->checkpoint));
 	s->workers = r->backend.workers;
 	s->device = r->backend.device;
 	enum dtype usual = s->ops->work == DTYPE_F64 ? DTYPE_F64 : r->m->dtype;
@@ -215,7 +212,6 @@ static int run_layers(struct run *r, struct error *e)
 	r->first_pass = true;
 	r->sweep.from = r->from;
 	r->sweep.to = r->to;
-	r->last_pass = r->sweep.hold >= r->to - r->from;
 	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
 	int status = sweep_run(&r->sweep, &total, e);

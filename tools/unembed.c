@@ -233,7 +233,7 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (arg.top > r->m->vocab)
 		return error_set(e, "--top %llu: the model's vocabulary is %zu", (unsigned long long)arg.top, r->m->vocab);
 	if (questions_open(&r->questions, checkpoint_path(r->checkpoint), r->m->vocab, arg.target, arg.diff, arg.pos ? arg.pos : arg.against ? "all" : NULL, e) < 0 ||
-	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || backend_open(&r->backend, common.device, common.vram, common.jobs, e) < 0 || open_outputs(r, e) < 0)
+	    lens_open(&r->in, path, r->m, arg.lens, e) < 0 || backend_open(&r->backend, NULL, common.device, common.vram, common.jobs, e) < 0 || open_outputs(r, e) < 0)
 		return -1;
 	progress_note("%s", r->backend.told);
 	if (r->report && token_text_trouble(r->questions.names))

@@ -64,6 +64,7 @@ static int open_streams(device *d, error *e)
 	for (gpu_stream **s : { &d->compute, &d->in, &d->out, &d->weights })
 		if (!(*s = gpu_stream_open(d->g)))
 			return gpu_failed(d->g, e) ? -1 : error_set(e, "CUDA: no stream");
+	laps_open(&d->laps, d->compute);
 	for (gpu_event **v : { &d->came, &d->freed, &d->put })
 		if (!(*v = gpu_event_open(d->g)))
 			return gpu_failed(d->g, e) ? -1 : error_set(e, "CUDA: no event");
@@ -91,6 +92,7 @@ static void cuda_close(device *d)
 	if (!d)
 		return;
 	products_close(d->product);
+	laps_close(&d->laps);
 	window_close(&d->window, d->memory);
 	outlet_close(&d->rows_out);
 	inlet_close(&d->weights_in);
@@ -278,6 +280,16 @@ static void cuda_wait_for(device *d, uint64_t mark)
 	outlet_arrive(&d->rows_out, mark);
 }
 
+static void cuda_lap(device *d, enum timer kind)
+{
+	laps_begin(&d->laps, kind);
+}
+
+static void cuda_lap_seconds(device *d, double seconds[TIMER_COUNT])
+{
+	laps_read(&d->laps, seconds);
+}
+
 static void load_rows(device *d, rows to, const void *from, enum dtype dtype)
 {
 	const enum dtype staged = crossing(dtype);
@@ -443,6 +455,8 @@ extern "C" const struct ops ops_cuda = {
 	.wait = cuda_wait,
 	.mark = cuda_mark,
 	.wait_for = cuda_wait_for,
+	.lap = cuda_lap,
+	.lap_seconds = cuda_lap_seconds,
 	.failed = cuda_failed,
 	.unit = cuda_unit,
 	.operand_type = cuda_operand_type,

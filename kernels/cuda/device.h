@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arena.h"
+#include "laps.h"
 #include "launches.h"
 #include "product.h"
 #include "staging.h"
@@ -45,6 +46,7 @@ struct device {
 	products *product;
 	std::vector<host_memory> staging;
 	struct window window;
+	struct laps laps;
 	char name[512];
 };
 

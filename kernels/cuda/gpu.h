@@ -45,6 +45,7 @@ void gpu_unpin(gpu *g, void *p);        /* waits for all streams; NULL is allowe
 gpu_stream *gpu_stream_open(gpu *g);
 void gpu_stream_close(gpu_stream *s);   /* waits for it; NULL is allowed */
 gpu_event *gpu_event_open(gpu *g);
+gpu_event *gpu_timer_open(gpu *g);      /* an event that knows its moment */
 void gpu_event_close(gpu_event *v);     /* NULL is allowed */
 
 void gpu_copy_in(gpu_stream *s, void *device, const void *host, size_t len);
@@ -57,6 +58,8 @@ void gpu_record(gpu_event *v, gpu_stream *s);
 /* Until the event's latest record so far happens: the stream, or the caller, waits.  Never recorded: no wait. */
 void gpu_stream_wait(gpu_stream *s, gpu_event *v);
 void gpu_event_wait(gpu_event *v);
+/* Between two timers' latest records, which have happened, by the device's clock. */
+double gpu_seconds(gpu_event *from, gpu_event *to);
 void gpu_sync(gpu_stream *s);           /* the caller waits for all of the stream */
 
 bool gpu_failed(const gpu *g, error *e);

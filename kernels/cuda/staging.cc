@@ -165,12 +165,13 @@ uint64_t outlet_mark(outlet *o)
 	return o->sent;
 }
 
-/* From the oldest slot on: later stores to the same memory win. */
+/* From the oldest slot on: later stores to the same memory win.  The slot in use hasn't been sent, whatever number it had last. */
 void outlet_arrive(outlet *o, uint64_t mark)
 {
 	for (size_t i = 0; i < RING_SLOTS; i++) {
 		const size_t slot = (o->r.at + i) % RING_SLOTS;
-		if (o->number[slot] < mark)
+		const bool filling = slot == o->r.at && o->r.filled;
+		if (!filling && o->number[slot] < mark)
 			receive(o, slot);
 	}
 }

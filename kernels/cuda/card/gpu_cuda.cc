@@ -153,12 +153,22 @@ void gpu_stream_close(gpu_stream *s)
 	delete s;
 }
 
-gpu_event *gpu_event_open(gpu *g)
+static gpu_event *open_event(gpu *g, unsigned flags)
 {
 	cudaEvent_t event;
-	if (!enter(g) || !went_well(g, cudaEventCreateWithFlags(&event, cudaEventDisableTiming)))
+	if (!enter(g) || !went_well(g, cudaEventCreateWithFlags(&event, flags)))
 		return nullptr;
 	return new gpu_event{ g, event };
+}
+
+gpu_event *gpu_event_open(gpu *g)
+{
+	return open_event(g, cudaEventDisableTiming);
+}
+
+gpu_event *gpu_timer_open(gpu *g)
+{
+	return open_event(g, cudaEventDefault);
 }
 
 void gpu_event_close(gpu_event *v)
@@ -213,6 +223,14 @@ void gpu_event_wait(gpu_event *v)
 {
 	if (enter(v->g))
 		went_well(v->g, cudaEventSynchronize(v->event));
+}
+
+double gpu_seconds(gpu_event *from, gpu_event *to)
+{
+	float milliseconds = 0;
+	if (!enter(from->g) || !went_well(from->g, cudaEventElapsedTime(&milliseconds, from->event, to->event)))
+		return 0;
+	return 1e-3 * milliseconds;
 }
 
 void gpu_sync(gpu_stream *s)

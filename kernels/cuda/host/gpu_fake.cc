@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "clock.h"
 #include "host_lanes.h"
 
 namespace {
@@ -20,6 +21,7 @@ namespace {
  * may be closed before they have run. */
 struct records {
 	uint64_t asked = 0, reached = 0;
+	double moment = 0;      /* of the latest reached, by the host's clock */
 };
 
 struct work {
@@ -107,8 +109,10 @@ void step(gpu_stream *s)
 {
 	work w = std::move(s->queue.front());
 	s->queue.pop_front();
-	if (w.kind == work::RECORD && w.event->reached < w.record)
+	if (w.kind == work::RECORD && w.event->reached < w.record) {
 		w.event->reached = w.record;
+		w.event->moment = clock_seconds();
+	}
 	if (w.kind == work::RUN && s->g->said.empty())
 		w.run();
 }
@@ -366,6 +370,11 @@ gpu_event *gpu_event_open(gpu *g)
 	return new gpu_event{ g, std::make_shared<records>() };
 }
 
+gpu_event *gpu_timer_open(gpu *g)
+{
+	return gpu_event_open(g);
+}
+
 void gpu_event_close(gpu_event *v)
 {
 	if (!v)
@@ -411,6 +420,16 @@ void gpu_event_wait(gpu_event *v)
 {
 	const locked l(v->g->lock);
 	run_until(v->g, [v] { return v->state->reached >= v->state->asked; });
+}
+
+double gpu_seconds(gpu_event *from, gpu_event *to)
+{
+	const locked l(from->g->lock);
+	if (!from->g->said.empty())
+		return 0;
+	if (from->state->reached < from->state->asked || to->state->reached < to->state->asked)
+		defect("the time of what hasn't happened");
+	return to->state->moment - from->state->moment;
 }
 
 void gpu_sync(gpu_stream *s)
