@@ -245,6 +245,19 @@ static int run_kept(struct pass *p, struct error *e)
 	return 0;
 }
 
+/* When it is time, and every frame that some batch had rows of has been put, and all of it tapped. */
+static int commit(struct pass *p, struct error *e)
+{
+	if (!p->packing.whole || p->packing.finished || !packing_whole(&p->packing))
+		return 0;
+	for (size_t layer = p->from; layer < p->to; layer++)
+		if (carry_unfinished(&p->carry[layer - p->from]))
+			return 0;
+	if (give_leaving(p, e) < 0)
+		return -1;
+	return run_state_commit(p->s->state, p->packing.waiting != NULL, e);
+}
+
 static int run_batches(struct pass *p, struct error *e)
 {
 	if (run_kept(p, e) < 0)
@@ -252,6 +265,7 @@ static int run_batches(struct pass *p, struct error *e)
 	p->packing.finished = false;
 	do {
 		double start = clock_seconds();
+		p->packing.whole = p->s->state && run_state_due(p->s->state);
 		if (packing_fill(&p->packing, p->work, e) < 0)
 			return -1;
 		packed_load(&p->packing, p->work);
@@ -267,6 +281,8 @@ static int run_batches(struct pass *p, struct error *e)
 			p->work = p->other;
 			p->other = b;
 		}
+		if (commit(p, e) < 0)
+			return -1;
 	} while (!p->packing.finished || p->packing.waiting);
 	p->keeps = false;
 	return give_leaving(p, e);
@@ -374,6 +390,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	*total = (struct sweep_times){ .from = s->from, .to = s->to };
 	if (s->from >= s->to)
 		return pass_frames(s, e);
+	if (s->first >= s->to)
+		return 0;
 	shares_sites(s, any);
 	p.kept_end = &p.kept;
 	p.hold = s->hold < s->to - s->from ? s->hold : s->to - s->from;
@@ -391,8 +409,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	int status = p.loader ? 0 : -1;
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
 	p.reserve = s->ops->spare(s->device) / 4;
-	p.keeps = !s->ops->host && !a.window && p.hold < s->to - s->from;
-	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
+	p.keeps = !s->ops->host && !a.window && !s->state && p.hold < s->to - s->from;
+	for (p.from = s->first; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;
 		status = run_pass(&p, total, e);
 	}

@@ -68,6 +68,19 @@ struct output {
  * is refused, as is standard output twice.  0 or -1. */
 int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
 
+/*
+ * An output that outlives its process: written under ".NAME.ID.part" beside its file, which stays as it is however the process ends,
+ * until output_commit renames it.  anew: begun empty; else what is there is kept, open for reading too, at its first byte.  path
+ * must be a regular or new file's.  0 or -1.
+ */
+int output_open_kept(struct output *o, const char *path, const char *id, bool anew, struct error *e) MUST_CHECK;
+
+/* What is left of the commit of such an output, of which all len bytes were written.  -1: neither name has them. */
+int output_complete_kept(const char *path, const char *id, uint64_t len, struct error *e) MUST_CHECK;
+
+/* The name that it will have in the end, absolute and behind symbolic links; the caller's.  NULL: no regular file can be there. */
+char *output_final_name(const char *path, struct error *e) MUST_CHECK;
+
 /* An output that writes to fd, which it takes over, and renames nothing.  Where fd is a pipe whose reader went away, a write
  * fails and no signal comes. */
 void output_from_fd(struct output *o, int fd, const char *name);
