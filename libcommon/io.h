@@ -40,6 +40,9 @@ int io_write_all(int fd, const void *buffer, size_t n, const char *name, struct 
 int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 
+/* What was written to the file is on the disk.  Some file systems have nothing to flush and say so, which is no error. */
+int io_sync(int fd, const char *name, struct error *e) MUST_CHECK;
+
 /* Whether the page of that byte would have to come from the disk, as far as the system can tell. */
 bool io_is_cold(int fd, uint64_t offset);
 

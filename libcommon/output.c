@@ -166,6 +166,10 @@ int output_open_kept(struct output *o, const char *path, const char *id, bool an
 	char *final = output_final_name(path, e);
 	if (!final)
 		return -1;
+	if (access(final, F_OK) == 0 && access(final, W_OK) < 0) {
+		free(final);
+		return error_errno(e, "%s", path);
+	}
 	char *temporary = kept_name(final, id);
 	int fd = open(temporary, anew ? O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW : O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
@@ -295,9 +299,8 @@ static void release(struct output *o)
 /* The file under its final name, whole and on disk. */
 static int settle(struct output *o, struct error *e)
 {
-	/* Some file systems have nothing to flush and say so. */
-	if (fsync(o->fd) < 0 && errno != EINVAL && errno != ENOTSUP)
-		return error_errno(e, "%s", o->name);
+	if (io_sync(o->fd, o->name, e) < 0)
+		return -1;
 	int fd = o->fd;
 	o->fd = -1;
 	if (close(fd) < 0 || rename(o->pending->temporary, o->pending->final) < 0)

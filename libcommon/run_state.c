@@ -246,7 +246,7 @@ struct tms_writer *run_state_create(struct run_state *s, const char *path, const
 		return NULL;
 	struct tms_writer *w = tms_create_on(&output, h, step, NULL, s->goes_on ? &s->record.outputs[s->n_writers] : NULL, e);
 	if (!w) {
-		error_in(e, "--state %s", s->dir);
+		error_in(e, "--state %s (remove it to start anew)", s->dir);
 		return NULL;
 	}
 	mem_grow((void **)&s->writers, &s->capacity, s->n_writers + 1, sizeof(struct tms_writer *));

@@ -213,7 +213,7 @@ struct tms_place tms_written_place(const struct tms_writer *w)
 
 int tms_sync(struct tms_writer *w, struct error *e)
 {
-	return fdatasync(w->output.fd) < 0 ? error_errno(e, "%s", w->output.name) : 0;
+	return io_sync(w->output.fd, w->output.name, e);
 }
 
 int tms_end(struct tms_writer *w, struct error *e)
