@@ -30,7 +30,7 @@ struct sweep {
 	const struct model *m;
 	struct workers *workers;
 	size_t from, to;                /* layers from..to-1; none: frames pass as they are */
-	size_t first;                   /* the one that it begins with, `from` but where an earlier sweep ended between two passes */
+	size_t first;                   /* where it begins: `from`, or a later pass's first, where a run goes on */
 	size_t hold;                    /* layers resident at a time, at least 1 */
 	enum dtype resid;               /* what rows are rounded to after every layer */
 
@@ -49,8 +49,8 @@ struct sweep {
 	const struct hooks *hooks;
 	bool filters;
 	bool plain;                     /* unfused attention in every layer */
-	/* Of a run that can be resumed, which is told between batches how far the pass is; all rows then leave the device in every pass.
-	 * May be NULL. */
+	/* Of a run that can be resumed, which is told between batches how far the pass is; all rows then leave the device in
+	 * every pass.  May be NULL. */
 	struct run_state *state;
 	/* Rows done in the pass that began with layer `from`.  May be NULL. */
 	void (*tell)(void *context, size_t from, uint64_t rows);

@@ -62,8 +62,9 @@ int hooks_tap(struct hooks *h, const struct tms_header *header, const struct tms
 int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
                 struct error *e) MUST_CHECK;
 
-/* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed, all outputs of
- * a run that can be resumed together; or with another status than 0 all is dropped.  Frees in any case.  0 or -1; e is left as it is where status isn't 0. */
+/* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed (all
+ * outputs of a run that can be resumed together); or with another status than 0 all is dropped.  Frees in any case.  0, or the
+ * other status; e is then left as it is. */
 int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct error *e) MUST_CHECK;
 
 #endif

@@ -42,6 +42,8 @@ int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const cha
 
 /* What was written to the file is on the disk.  Some file systems have nothing to flush and say so, which is no error. */
 int io_sync(int fd, const char *name, struct error *e) MUST_CHECK;
+/* The same of names that were made, renamed or removed in that directory. */
+int io_sync_directory(const char *dir, struct error *e) MUST_CHECK;
 
 /* Whether the page of that byte would have to come from the disk, as far as the system can tell. */
 bool io_is_cold(int fd, uint64_t offset);
@@ -72,9 +74,9 @@ struct output {
 int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
 
 /*
- * An output that outlives its process: written under ".NAME.ID.part" beside its file, which stays as it is however the process ends,
- * until output_commit renames it.  anew: begun empty; else what is there is kept, open for reading too, at its first byte.  path
- * must be a regular or new file's.  0 or -1.
+ * An output that outlives its process: written under ".NAME.ID.part" beside its file, which stays as it is however the process
+ * ends, until output_commit renames it.  anew: begun empty; else what is there is kept, open for reading too, at its first byte.
+ * path must be a regular or new file's.  0 or -1.
  */
 int output_open_kept(struct output *o, const char *path, const char *id, bool anew, struct error *e) MUST_CHECK;
 

@@ -170,12 +170,13 @@ int output_open_kept(struct output *o, const char *path, const char *id, bool an
 		free(final);
 		return error_errno(e, "%s", path);
 	}
-	char *temporary = kept_name(final, id);
-	int fd = open(temporary, anew ? O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW : O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666);
+	char *temporary = kept_name(final, id), *directory = directory_of(final);
+	int fd = open(temporary, O_RDWR | (anew ? O_CREAT | O_TRUNC : 0) | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
 		error_errno(e, "%s", temporary);
-	else if (!(o->pending = pending_add(final, temporary, true)))
+	else if ((!anew || io_sync_directory(directory, e) == 0) && !(o->pending = pending_add(final, temporary, true)))
 		error_set(e, "%s: two outputs cannot go to the same file", path);
+	free(directory);
 	if (o->pending) {
 		o->fd = fd;
 		o->name = mem_string(path);

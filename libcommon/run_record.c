@@ -15,10 +15,13 @@
 enum { VERSION_NUMBER = 1 };
 #define RECORD_LIMIT ((size_t)64 << 20)
 
-enum { KEY_VERSION, KEY_RUN, KEY_FINISHED, KEY_COMMITS, KEY_PASSES, KEY_LAYER, KEY_ROWS, KEY_TAKEN, KEY_SOURCE, KEY_TARGET, KEY_OUTPUTS, KEY_PATCHED,
-       KEY_COUNT };
-static const char *const keys[] = { "layer-run state", "run", "finished", "commits", "passes", "layer", "rows", "taken", "source", "target",
-                                    "outputs", "patched", NULL };
+enum {
+	KEY_VERSION, KEY_RUN, KEY_FINISHED, KEY_COMMITS, KEY_PASSES, KEY_LAYER, KEY_ROWS, KEY_TAKEN, KEY_SOURCE, KEY_TARGET, KEY_OUTPUTS,
+	KEY_PATCHED, KEY_COUNT
+};
+static const char *const keys[] = {
+	"layer-run state", "run", "finished", "commits", "passes", "layer", "rows", "taken", "source", "target", "outputs", "patched", NULL
+};
 
 void run_record_release(struct run_record *r)
 {
@@ -197,16 +200,6 @@ static void pack(struct wire_buffer *b, const struct run_record *r)
 	wire_uint(b, checksum(b->p, b->len));
 }
 
-/* A rename is on the disk when its directory is. */
-static int sync_directory(const char *dir, struct error *e)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int status = fd < 0 ? error_errno(e, "%s", dir) : io_sync(fd, dir, e);
-	if (fd >= 0)
-		close(fd);
-	return status;
-}
-
 static int write_file(const char *path, const struct wire_buffer *b, struct error *e)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -229,7 +222,7 @@ int run_record_write(const struct run_record *r, const char *dir, struct error *
 	if (status == 0 && rename(next, path) < 0)
 		status = error_errno(e, "%s", path);
 	if (status == 0)
-		status = sync_directory(dir, e);
+		status = io_sync_directory(dir, e);
 	wire_release(&b);
 	free(path);
 	free(next);

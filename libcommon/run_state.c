@@ -100,8 +100,8 @@ static int compare(const struct run_state *s, const struct run_record *now, stru
 	for (size_t i = 0; i < now->n_run || i < s->record.n_run; i++) {
 		const char *was = sentence(&s->record, i), *is = sentence(now, i);
 		if (strcmp(was, is) != 0)
-			return error_set(e, "--state %s: another run was begun there, with '%s' where this one has '%s'; ask for that one, or remove "
-			                 "%s to start anew", s->dir, was, is, s->dir);
+			return error_set(e, "--state %s: another run was begun there, with '%s' where this one has '%s'; ask for that one, "
+			                 "or remove %s to start anew", s->dir, was, is, s->dir);
 	}
 	return 0;
 }
@@ -164,8 +164,8 @@ static int complete(const struct run_state *s, const struct run_facts *facts, st
 	int status = n == s->record.n_outputs ? 1 : error_set(e, "%s/record: is damaged", s->dir);
 	for (size_t i = 0; i < n && status > 0; i++)
 		if (output_complete_kept(list[i], s->id, s->record.outputs[i].byte, e) < 0)
-			status = error_in(e, "--state %s: the run there is finished, and its output is gone or was changed since (remove %s to start anew)",
-			                  s->dir, s->dir);
+			status = error_in(e, "--state %s: the run there is finished, and its output is gone or was changed since (remove %s "
+			                  "to start anew)", s->dir, s->dir);
 	free(list);
 	return status;
 }
@@ -232,7 +232,8 @@ int run_state_open(struct run_state **to, const char *dir, bool resume, const st
 	s->last = clock_seconds();
 	int status = open_directory(s, e) < 0 ? -1 : find(s, resume, facts, e);
 	if (status == 0 && s->goes_on)
-		progress_note("--state %s: goes on with layer %zu after %ju frames", dir, (size_t)s->record.layer, (uintmax_t)s->record.taken);
+		progress_note("--state %s: goes on with layer %ju after %ju frames", dir, (uintmax_t)s->record.layer,
+		              (uintmax_t)s->record.taken);
 	return status;
 }
 

@@ -1,7 +1,7 @@
 /*
  * A run that can be resumed (layer-run --state DIR): what it writes outlives its process, and a record says up to where all of it
- * belongs together.  A commit brings the outputs and the stream between layers to the disk, then replaces the record (run_record.h).
- * Whoever comes next cuts everything off behind the record's places and goes on there.
+ * belongs together.  A commit brings the outputs and the stream between layers to the disk, then replaces the record
+ * (run_record.h).  Whoever comes next cuts everything off behind the record's places and goes on there.
  *
  * DIR holds the record, a lock, and the stream between layers (stages.h).  Outputs grow beside their final names and are renamed
  * together: the record first says that all are whole, so that a crash between two renames is made good by the next process.
@@ -29,9 +29,10 @@ struct run_facts {
 };
 
 /*
- * Opens directory dir, made if it isn't there, for this run, and locks it.  resume: what another process left there is gone on with,
- * if there is anything; else an unfinished run there is refused.  0; 1: the run is finished, its outputs have their names, and nothing
- * is left to do but run_state_close; -1: another process has it, it is another run's, or it is damaged.
+ * Opens directory dir, made if it isn't there, for this run, and locks it.  resume: what another process left there is gone on
+ * with, if there is anything; else an unfinished run there is refused.  0; 1: the run is finished, its outputs have their names,
+ * and nothing is left to do but run_state_close; -1: another process has it, it is another run's, or it is damaged.  *s is closed
+ * in any case.
  */
 int run_state_open(struct run_state **s, const char *dir, bool resume, const struct run_facts *facts, struct error *e) MUST_CHECK;
 
@@ -42,12 +43,13 @@ int run_state_open(struct run_state **s, const char *dir, bool resume, const str
 struct tms_writer *run_state_create(struct run_state *s, const char *path, const struct tms_header *h, const struct tms_step *step,
                                     struct error *e) MUST_CHECK;
 
-/* The stream between layers, of frames under this header: opened after the outputs and before the first frame is read of the input, which is
- * borrowed.  NULL and e. */
+/* The stream between layers, of frames under this header: opened after the outputs, and before the first frame of the input is
+ * read, which is borrowed.  NULL and e. */
 struct spill *run_state_spill(struct run_state *s, const struct tms_header *header, struct resid_input *input,
                               struct error *e) MUST_CHECK;
 
-/* Where it goes on: the layer that comes next; the rows of every pass (0: not known yet), and those of the next pass that are done. */
+/* Where it goes on: the layer that comes next; the rows of every pass (0: not known yet), and those of the next pass that are
+ * done. */
 void run_state_position(const struct run_state *s, size_t *layer, uint64_t *all, uint64_t *done);
 
 /* Whether it is time for a commit: they are to take 2% of the time, and come no more often than once a second. */

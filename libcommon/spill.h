@@ -14,7 +14,8 @@ struct resid_input;
 struct stages;
 
 /* ram: bytes of rows held in memory.  dir: where the file goes; NULL: $TMPDIR, else /var/tmp.  Nothing is made before it
- * is needed.  header: that of the stream whose frames are put.  input: the generation before the first turn, borrowed; NULL: it is empty. */
+ * is needed.  header: that of the stream whose frames are put.  input: the generation before the first turn, borrowed; NULL: it
+ * is empty. */
 struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header, struct resid_input *input);
 
 /* The stream of a run that can be resumed: its stages, which are taken over, give and take the frames, and turn by themselves. */

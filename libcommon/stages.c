@@ -49,7 +49,7 @@ static int open_target(struct stages *s, const struct tms_place *at, struct erro
 {
 	static const struct tms_options as_it_is = { .plain_history = true };
 	char *name = file_name(s->dir, s->passes + 1);
-	int fd = open(name, at ? O_RDWR | O_CLOEXEC | O_NOFOLLOW : O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	int fd = open(name, O_RDWR | (at ? 0 : O_CREAT | O_TRUNC) | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0) {
 		error_errno(e, "%s", name);
 	} else {
@@ -182,10 +182,11 @@ int stages_commit(struct stages *s, bool ahead, struct run_record *to, struct er
 
 void stages_free(struct stages *s, const struct run_record *at)
 {
+	uint64_t end = at->source.byte;
 	/* Where the file system can't, both files keep their room. */
-	if (s->fd >= 0 && at->source.byte > s->punched &&
-	    fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched, (off_t)(at->source.byte - s->punched)) == 0)
-		s->punched = at->source.byte;
+	if (s->fd >= 0 && end > s->punched &&
+	    fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched, (off_t)(end - s->punched)) == 0)
+		s->punched = end;
 	if (s->writer)
 		return;
 	char *name = file_name(s->dir, s->passes + 1);

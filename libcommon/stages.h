@@ -1,9 +1,10 @@
 /*
  * The residual stream of a resumable run on its way from pass to pass: the first pass reads the program's input, and every
- * pass but the last writes a file of the run's directory, which the next one reads.  There are two, stream.0 and stream.1, in turns.
+ * pass but the last writes a file of the run's directory, which the next one reads.  There are two, stream.0 and stream.1, in
+ * turns.
  *
- * How far the reading is, is known frame by frame.  What lies before there is freed (hole-punched) when the caller says that it will
- * not be wanted again.
+ * How far the reading is, is known frame by frame.  What lies before there is freed (hole-punched) when the caller says that it
+ * will not be wanted again.
  */
 #ifndef STAGES_H
 #define STAGES_H

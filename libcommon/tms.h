@@ -79,8 +79,8 @@ bool tms_place_equal(const struct tms_place *a, const struct tms_place *b);
 /* Of what was read; within a frame that is cut, the bytes that were read for it. */
 struct tms_place tms_read_place(const struct tms_reader *r);
 
-/* Goes on at a place further on in the reader's file.  The trailer's counts are then checked from there; its checksum covers what was
- * not read, and is not.  0 or -1. */
+/* Goes on at a place further on in the reader's file.  The trailer's counts are then checked from there; its checksum, which covers
+ * what was not read, is not.  0 or -1. */
 int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e) MUST_CHECK;
 
 /* As tms_next, in a file, without reading a frame's rows. */

@@ -30,7 +30,7 @@ int meta_read_frame(const uint8_t *p, size_t len, const struct tms_header *h, st
 void meta_write_header(struct wire_buffer *b, const struct tms_header *h);
 void meta_write_frame(struct wire_buffer *b, const struct frame *f, const struct stored *stored);
 
-/* A writer's part of what a reader of the same stream knows: the checksum of everything but the rows, and the last frame's layer. */
+/* What a writer of the same stream has to know: the checksum of everything but the rows, and the last frame's layer. */
 struct checksum;
 void tms_read_state(const struct tms_reader *r, struct checksum *all, int *layer);
 

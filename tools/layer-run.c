@@ -214,7 +214,8 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (!r->checkpoint)
 		return -1;
 	r->m = checkpoint_model(r->checkpoint);
-	if (resid_input_open(&r->in, path, r->m, e) < 0 || resid_input_range(&r->in, arg.from, arg.to, &r->from, &r->to, e) < 0 || open_device(r, e) < 0)
+	if (resid_input_open(&r->in, path, r->m, e) < 0 ||
+	    resid_input_range(&r->in, arg.from, arg.to, &r->from, &r->to, e) < 0 || open_device(r, e) < 0)
 		return -1;
 	int status = open_outputs(r, e);
 	if (status != 0)
