@@ -23,7 +23,7 @@ static int open_output(struct head_hooks *h, const struct hook_options *o, const
 		return -1;
 	tms_header_copy(&header, in);
 	header.kind = TMS_LOGITS;
-	h->output = taps_open(&list, "unembed", m, &header, step, dtype, e);
+	h->output = taps_open(&list, "unembed", m, &header, step, dtype, NULL, e);
 	tms_header_release(&header);
 	return h->output ? 0 : -1;
 }

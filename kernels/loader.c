@@ -50,7 +50,7 @@ static int load(struct loader *l, size_t layer, struct error *e)
 static void *loading(void *argument)
 {
 	struct loader *l = argument;
-	for (size_t layer = l->s->from; layer < l->s->to && wait_for_room(l, layer); layer++) {
+	for (size_t layer = l->s->first; layer < l->s->to && wait_for_room(l, layer); layer++) {
 		struct error e;
 		double start = clock_seconds();
 		int status = load(l, layer, &e);
@@ -99,7 +99,7 @@ struct loader *loader_open(const struct sweep *s, size_t hold, struct layer_len 
 	struct loader *l = mem_zero(1, sizeof *l);
 	l->s = s;
 	l->n_arenas = loader_n_arenas(s, hold);
-	l->loaded = l->released = s->from;
+	l->loaded = l->released = s->first;
 	l->arenas = mem_zero(l->n_arenas, sizeof *l->arenas);
 	l->layers = mem_zero(l->n_arenas, sizeof *l->layers);
 	pthread_mutex_init(&l->lock, NULL);

@@ -12,7 +12,7 @@ struct loader;
 /* How many layers' weights are in memory at a time: `hold` that run and those that come. */
 size_t loader_n_arenas(const struct sweep *s, size_t hold);
 
-/* Takes memory for these, `len` each, and starts to load from s->from on.  on_host: weights lie behind a window.  NULL and e. */
+/* Takes memory for these, `len` each, and starts to load from s->first on.  on_host: weights lie behind a window.  NULL and e. */
 struct loader *loader_open(const struct sweep *s, size_t hold, struct layer_len len, bool on_host, struct error *e) MUST_CHECK;
 
 /* Waits until all layers before `end` are loaded.  seconds receives what loading took since the last call.  0, or -1 with the

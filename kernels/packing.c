@@ -149,13 +149,18 @@ int packing_fill(struct packing *p, struct packed *b, struct error *e)
 		if (!t)
 			return 0;
 		size_t n = next_rows(p, t, p->batch_rows - b->batch.x.n);
-		if (n == 0 && t->total)
+		if ((n == 0 && t->total) || (p->whole && t->taken == 0 && n < t->total && b->batch.x.n))
 			return 0;
 		add_rows(b, t, n);
 		if (t->taken == t->total)
 			p->waiting = NULL;
 	}
 	return 0;
+}
+
+bool packing_whole(const struct packing *p)
+{
+	return !p->waiting || p->waiting->taken == 0;
 }
 
 /* -------- rows in and out, by tile */

@@ -49,6 +49,7 @@ struct packing {
 	const struct sweep *s;
 	size_t batch_rows;
 	bool finished;                  /* the source has ended */
+	bool whole;                     /* no batch has the first rows of a frame and not the last, if it has other rows */
 	struct traveller *waiting;      /* a frame of which some rows are still to be packed, or NULL */
 };
 
@@ -59,6 +60,9 @@ void packed_free(const struct packing *p, struct packed *b);
 
 /* Packs the source's next rows, in place of what the batch had: full, or the source has ended.  -1: the source failed. */
 int packing_fill(struct packing *p, struct packed *b, struct error *e) MUST_CHECK;
+
+/* Whether all rows of every frame that some batch has rows of have been packed. */
+bool packing_whole(const struct packing *p);
 
 /* The batch's rows: from the frames to the device, and from there to the frames, which have them after packed_arrive.
  * -1: memory. */

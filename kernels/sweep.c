@@ -190,6 +190,19 @@ static int run_kept(struct pass *p, struct error *e)
 	return 0;
 }
 
+/* When it is time, and every frame that some batch had rows of has been put, and all of it tapped. */
+static int commit(struct pass *p, struct error *e)
+{
+	if (!p->packing.whole || p->packing.finished || !packing_whole(&p->packing))
+		return 0;
+	for (size_t layer = p->from; layer < p->to; layer++)
+		if (carry_unfinished(&p->carry[layer - p->from]))
+			return 0;
+	if (settle(p, e) < 0)
+		return -1;
+	return run_state_commit(p->s->state, p->packing.waiting != NULL, e);
+}
+
 static int run_batches(struct pass *p, struct error *e)
 {
 	if (run_kept(p, e) < 0)
@@ -197,6 +210,7 @@ static int run_batches(struct pass *p, struct error *e)
 	p->packing.finished = false;
 	do {
 		double start = clock_seconds();
+		p->packing.whole = p->s->state && run_state_due(p->s->state);
 		if (packing_fill(&p->packing, p->work, e) < 0)
 			return -1;
 		packed_load(&p->packing, p->work);
@@ -212,6 +226,8 @@ static int run_batches(struct pass *p, struct error *e)
 			p->work = p->other;
 			p->other = b;
 		}
+		if (commit(p, e) < 0)
+			return -1;
 	} while (!p->packing.finished || p->packing.waiting);
 	p->keeps = false;
 	return settle(p, e);
@@ -319,9 +335,11 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	*total = (struct sweep_times){ .from = s->from, .to = s->to };
 	if (s->from >= s->to)
 		return pass_frames(s, e);
+	if (s->first >= s->to)
+		return 0;
 	shares_sites(s, any);
 	p.kept_end = &p.kept;
-	bool shared = shares_find(s, &a, any, e) == 0;
+	bool shared = shares_find(s, &a, any, e) == 0 && (!s->state || run_state_hold(s->state, a.hold, e) == 0);
 	p.hold = a.hold;
 	p.carry = mem_zero(p.hold, sizeof *p.carry);
 	for (size_t i = 0; i < p.hold; i++)
@@ -339,8 +357,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	/* A quarter of what the device has left is for keys of long samples and rotary tables. */
 	p.reserve = s->ops->spare(s->device) / 4;
 	/* Beside a window what was left went to batches of more rows, and to weights that stay. */
-	p.keeps = !s->ops->host && !a.window && p.hold < s->to - s->from;
-	for (p.from = s->from; status == 0 && p.from < s->to; p.from = p.to) {
+	p.keeps = !s->ops->host && !a.window && !s->state && p.hold < s->to - s->from;
+	for (p.from = s->first; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;
 		status = run_pass(&p, total, e);
 	}

@@ -11,6 +11,7 @@
 #include "block.h"
 #include "frame.h"
 #include "hooks.h"
+#include "run_state.h"
 
 /* One pass, or the sum of all. */
 struct sweep_times {
@@ -31,6 +32,7 @@ struct sweep {
 	const struct model *m;
 	struct workers *workers;
 	size_t from, to;                /* layers from..to-1; none: frames pass as they are */
+	size_t first;                   /* where it begins: `from`, or a later pass's first, where a run goes on */
 	size_t hold;                    /* layers resident at a time, at least 1; fewer where a device has no room for them */
 	enum dtype resid;               /* what rows are rounded to after every layer */
 
@@ -50,6 +52,9 @@ struct sweep {
 	bool filters;
 	bool plain;                     /* unfused attention in every layer */
 	bool timed;                     /* sweep_times.block is to be a device's own (block_take_device_times) */
+	/* Of a run that can be resumed, which is told between batches how far the pass is; all rows then leave the device in
+	 * every pass.  May be NULL. */
+	struct run_state *state;
 	/* Rows done in the pass that began with layer `from`.  May be NULL. */
 	void (*tell)(void *context, size_t from, uint64_t rows);
 };

@@ -31,6 +31,11 @@ void checksum_start(struct checksum *c)
 	XXH3_64bits_reset(&c->state);
 }
 
+void checksum_copy(struct checksum *to, const struct checksum *from)
+{
+	XXH3_copyState(&to->state, &from->state);
+}
+
 void checksum_add(struct checksum *c, const void *p, size_t len)
 {
 	if (len)

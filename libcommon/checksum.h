@@ -10,6 +10,8 @@ uint64_t checksum(const void *p, size_t len);
 struct checksum;
 struct checksum *checksum_open(void);
 void checksum_start(struct checksum *c);
+/* Makes one go on where another is. */
+void checksum_copy(struct checksum *to, const struct checksum *from);
 void checksum_add(struct checksum *c, const void *p, size_t len);
 /* Of all that was added since the start; more may be added after it. */
 uint64_t checksum_value(const struct checksum *c);

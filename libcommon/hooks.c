@@ -73,18 +73,26 @@ void hooks_name_variants(const struct hooks *h, struct tms_header *header)
 		header->variants[i] = mem_string(h->variants[i]);
 }
 
-int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
-                struct error *e)
+int hooks_filter(struct hooks *h, const struct tms_header *header, const struct tms_step *step, struct error *e)
+{
+	h->filters = filters_open(&h->options->filters, h->program, h->m, header, step, e);
+	return h->filters ? 0 : -1;
+}
+
+int hooks_tap(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work, struct error *e)
 {
 	enum dtype dtype;
 	if (resid_dtype("--tap-dtype", h->options->tap_dtype, work, &dtype, e) < 0)
 		return -1;
-	h->filters = filters_open(&h->options->filters, h->program, h->m, header, step, e);
-	if (!h->filters)
-		return -1;
 	taps_abort(h->taps);
-	h->taps = taps_open(&h->options->taps, h->program, h->m, header, step, dtype, e);
+	h->taps = taps_open(&h->options->taps, h->program, h->m, header, step, dtype, h->state, e);
 	return h->taps ? 0 : -1;
+}
+
+int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
+                struct error *e)
+{
+	return hooks_filter(h, header, step, e) < 0 ? -1 : hooks_tap(h, header, step, work, e);
 }
 
 int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct error *e)
@@ -97,6 +105,8 @@ int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct err
 	}
 	if (status == 0)
 		status = patches_check(h->patches, from, to, e);
+	if (status == 0 && h->state)
+		status = run_state_finish(h->state, e);
 	if (status == 0 && taps) {
 		taps = NULL;
 		status = taps_finish(h->taps, e);

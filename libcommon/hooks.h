@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "option.h"
 #include "patch.h"
+#include "run_state.h"
 #include "tap.h"
 
 struct hook_options {
@@ -34,6 +35,7 @@ struct hooks {
 	const char *program;
 	char **variants;        /* (n_variants) that --sweep names; else none */
 	size_t n_variants;
+	struct run_state *state; /* of a run that can be resumed, the caller's to set before hooks_tap; else NULL */
 };
 
 /* Whether a tap takes standard output, by the command line alone. */
@@ -49,12 +51,20 @@ int hooks_last_tapped(const struct hooks *h);
 /* Gives the header the variants that --sweep names. */
 void hooks_name_variants(const struct hooks *h, struct tms_header *header);
 
-/* Starts the filters and opens the taps' streams.  work: the type that rows are computed in, and taps' type by default. */
+/* Starts the filters; from then on the history is complete.  0 or -1. */
+int hooks_filter(struct hooks *h, const struct tms_header *header, const struct tms_step *step, struct error *e) MUST_CHECK;
+
+/* Opens the taps' streams.  work: the type that rows are computed in, and taps' type by default. */
+int hooks_tap(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
+              struct error *e) MUST_CHECK;
+
+/* Both. */
 int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
                 struct error *e) MUST_CHECK;
 
-/* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed; or with
- * status < 0 all is dropped.  Frees in any case.  0 or -1; e is left as it is where status < 0. */
+/* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed (all
+ * outputs of a run that can be resumed together); or with another status than 0 all is dropped.  Frees in any case.  0, or the
+ * other status; e is then left as it is. */
 int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct error *e) MUST_CHECK;
 
 #endif

@@ -146,6 +146,20 @@ int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const cha
 	return 0;
 }
 
+int io_sync(int fd, const char *name, struct error *e)
+{
+	return fsync(fd) < 0 && errno != EINVAL && errno != ENOTSUP ? error_errno(e, "%s", name) : 0;
+}
+
+int io_sync_directory(const char *dir, struct error *e)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int status = fd < 0 ? error_errno(e, "%s", dir) : io_sync(fd, dir, e);
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
 /* Reads to the end of fd into *text, which grows; one byte is kept for the NUL. */
 static int read_to_end(int fd, char **text, size_t *len, size_t capacity, size_t limit, const char *name,
                        struct error *e)

@@ -43,6 +43,11 @@ int io_write_all(int fd, const void *buffer, size_t n, const char *name, struct 
 int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 int io_write_at(int fd, const void *buffer, size_t n, uint64_t offset, const char *name, struct error *e) MUST_CHECK;
 
+/* What was written to the file is on the disk.  Some file systems have nothing to flush and say so, which is no error. */
+int io_sync(int fd, const char *name, struct error *e) MUST_CHECK;
+/* The same of names that were made, renamed or removed in that directory. */
+int io_sync_directory(const char *dir, struct error *e) MUST_CHECK;
+
 /* Whether the page of that byte would have to come from the disk, as far as the system can tell. */
 bool io_is_cold(int fd, uint64_t offset);
 
@@ -70,6 +75,19 @@ struct output {
 /* path NULL or "-": standard output.  binary: refuses a terminal.  A file that another open output will replace
  * is refused, as is standard output twice.  0 or -1. */
 int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
+
+/*
+ * An output that outlives its process: written under ".NAME.ID.part" beside its file, which stays as it is however the process
+ * ends, until output_commit renames it.  anew: begun empty; else what is there is kept, open for reading too, at its first byte.
+ * path must be a regular or new file's.  0 or -1.
+ */
+int output_open_kept(struct output *o, const char *path, const char *id, bool anew, struct error *e) MUST_CHECK;
+
+/* What is left of the commit of such an output, of which all len bytes were written.  -1: neither name has them. */
+int output_complete_kept(const char *path, const char *id, uint64_t len, struct error *e) MUST_CHECK;
+
+/* The name that it will have in the end, absolute and behind symbolic links; the caller's.  NULL: no regular file can be there. */
+char *output_final_name(const char *path, struct error *e) MUST_CHECK;
 
 /* An output that writes to fd, which it takes over, and renames nothing.  Where fd is a pipe whose reader went away, a write
  * fails and no signal comes. */

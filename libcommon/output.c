@@ -21,6 +21,7 @@
 struct pending {
 	struct pending *next;
 	atomic_bool live;
+	bool kept;              /* the temporary file stays until it is renamed */
 	char *final, *temporary;
 };
 static _Atomic(struct pending *) pendings;
@@ -30,7 +31,7 @@ static pthread_mutex_t pendings_lock = PTHREAD_MUTEX_INITIALIZER;
 void output_remove_all(void)
 {
 	for (struct pending *p = atomic_load(&pendings); p; p = p->next)
-		if (atomic_load(&p->live))
+		if (atomic_load(&p->live) && !p->kept)
 			unlink(p->temporary);
 }
 
@@ -78,7 +79,7 @@ static char *resolve(const char *path, struct error *e)
 }
 
 /* Links a node for `final` unless a live one has the same name.  Takes over both strings. */
-static struct pending *pending_add(char *final, char *temporary)
+static struct pending *pending_add(char *final, char *temporary, bool kept)
 {
 	struct pending *p = NULL;
 	pthread_mutex_lock(&pendings_lock);
@@ -89,6 +90,7 @@ static struct pending *pending_add(char *final, char *temporary)
 		p = mem_zero(1, sizeof *p);
 		p->final = final;
 		p->temporary = temporary;
+		p->kept = kept;
 		atomic_init(&p->live, true);
 		p->next = atomic_load(&pendings);
 		atomic_store(&pendings, p);
@@ -121,7 +123,7 @@ static int open_temporary(struct output *o, const char *path, struct error *e)
 	free(directory);
 	if (o->fd < 0)
 		error_errno(e, "%s", path);
-	else if (!(o->pending = pending_add(final, temporary)))
+	else if (!(o->pending = pending_add(final, temporary, false)))
 		error_set(e, "%s: two outputs cannot go to the same file", path);
 	else
 		return 0;
@@ -134,19 +136,84 @@ static int open_temporary(struct output *o, const char *path, struct error *e)
 	return -1;
 }
 
+/* Open in place what is there and isn't a regular file; /dev/stdout and its like even if it is one. */
+static bool in_place(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || !strncmp(path, "/dev/", 5));
+}
+
+char *output_final_name(const char *path, struct error *e)
+{
+	if (path && *path && *path != '|' && strcmp(path, "-") != 0 && !in_place(path))
+		return resolve(path, e);
+	error_set(e, "%s: isn't a regular file", path && *path ? io_output_name(path) : "an output");
+	return NULL;
+}
+
+/* Beside the final name, and the same for every process that knows the id. */
+static char *kept_name(const char *final, const char *id)
+{
+	char *directory = directory_of(final);
+	char *name = mem_format("%s.%.200s.%s.part", directory, final + strlen(directory), id);
+	free(directory);
+	return name;
+}
+
+int output_open_kept(struct output *o, const char *path, const char *id, bool anew, struct error *e)
+{
+	*o = (struct output){ .fd = -1 };
+	char *final = output_final_name(path, e);
+	if (!final)
+		return -1;
+	if (access(final, F_OK) == 0 && access(final, W_OK) < 0) {
+		free(final);
+		return error_errno(e, "%s", path);
+	}
+	char *temporary = kept_name(final, id), *directory = directory_of(final);
+	int fd = open(temporary, O_RDWR | (anew ? O_CREAT | O_TRUNC : 0) | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0)
+		error_errno(e, "%s", temporary);
+	else if ((!anew || io_sync_directory(directory, e) == 0) && !(o->pending = pending_add(final, temporary, true)))
+		error_set(e, "%s: two outputs cannot go to the same file", path);
+	free(directory);
+	if (o->pending) {
+		o->fd = fd;
+		o->name = mem_string(path);
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(temporary);
+	free(final);
+	return -1;
+}
+
+int output_complete_kept(const char *path, const char *id, uint64_t len, struct error *e)
+{
+	struct stat st;
+	char *final = output_final_name(path, e);
+	if (!final)
+		return -1;
+	char *temporary = kept_name(final, id);
+	int status = 0;
+	if (access(temporary, F_OK) == 0 && rename(temporary, final) < 0)
+		status = error_errno(e, "%s", path);
+	else if (stat(final, &st) < 0)
+		status = error_errno(e, "%s", path);
+	else if ((uint64_t)st.st_size != len)
+		status = error_set(e, "%s: has %ju bytes where %ju were written", path, (uintmax_t)st.st_size, (uintmax_t)len);
+	free(temporary);
+	free(final);
+	return status;
+}
+
 static int open_standard(struct output *o, struct error *e)
 {
 	if (atomic_exchange(&standard_taken, true))
 		return error_set(e, "<stdout>: two outputs cannot both go there, give one of them a file");
 	o->fd = STDOUT_FILENO;
 	return 0;
-}
-
-/* Open in place what is there and isn't a regular file; /dev/stdout and its like even if it is one. */
-static bool in_place(const char *path)
-{
-	struct stat st;
-	return stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || !strncmp(path, "/dev/", 5));
 }
 
 int output_open(struct output *o, const char *path, bool binary, struct error *e)
@@ -233,9 +300,8 @@ static void release(struct output *o)
 /* The file under its final name, whole and on disk. */
 static int settle(struct output *o, struct error *e)
 {
-	/* Some file systems have nothing to flush and say so. */
-	if (fsync(o->fd) < 0 && errno != EINVAL && errno != ENOTSUP)
-		return error_errno(e, "%s", o->name);
+	if (io_sync(o->fd, o->name, e) < 0)
+		return -1;
 	int fd = o->fd;
 	o->fd = -1;
 	if (close(fd) < 0 || rename(o->pending->temporary, o->pending->final) < 0)
@@ -273,7 +339,7 @@ void output_abort(struct output *o)
 {
 	if (o->fd >= 0 && o->fd != STDOUT_FILENO)
 		close(o->fd);
-	if (o->pending)
+	if (o->pending && !o->pending->kept)
 		unlink(o->pending->temporary);
 	struct error ignored;
 	if (o->child)

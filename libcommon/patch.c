@@ -477,6 +477,36 @@ int patches_check(const struct patches *p, size_t from, size_t to, struct error 
 	return 0;
 }
 
+static size_t n_rows(const struct patches *p)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < p->n; i++)
+		n += p->entries[i].n;
+	return n;
+}
+
+uint8_t *patches_used(const struct patches *p, size_t *len)
+{
+	*len = (n_rows(p) + 7) / 8;
+	uint8_t *used = mem_zero(*len, 1);
+	size_t at = 0;
+	for (size_t i = 0; i < p->n; i++)
+		for (uint32_t j = 0; j < p->entries[i].n; j++, at++)
+			used[at / 8] |= (uint8_t)(atomic_load_explicit(&p->entries[i].used[j], memory_order_relaxed) << at % 8);
+	return used;
+}
+
+int patches_set_used(struct patches *p, const uint8_t *used, size_t len)
+{
+	if (len != (n_rows(p) + 7) / 8)
+		return -1;
+	size_t at = 0;
+	for (size_t i = 0; i < p->n; i++)
+		for (uint32_t j = 0; j < p->entries[i].n; j++, at++)
+			atomic_store_explicit(&p->entries[i].used[j], used[at / 8] >> at % 8 & 1, memory_order_relaxed);
+	return 0;
+}
+
 void patches_close(struct patches *p)
 {
 	if (!p)

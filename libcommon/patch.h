@@ -48,6 +48,11 @@ void patches_apply(struct patches *p, enum site site, int layer, const struct sa
  * didn't. */
 int patches_check(const struct patches *p, size_t from, size_t to, struct error *e) MUST_CHECK;
 
+/* Which rows have found their place so far, a bit each, in memory of the caller's.  Another process that reads the same files
+ * may take them over; -1: they are of other files. */
+uint8_t *patches_used(const struct patches *p, size_t *len);
+int patches_set_used(struct patches *p, const uint8_t *used, size_t len) MUST_CHECK;
+
 void patches_close(struct patches *p);
 
 #endif

@@ -93,6 +93,21 @@ int resid_input_next(struct resid_input *r, struct frame **f, struct error *e)
 	return next_variant(r, f);
 }
 
+int resid_input_range(const struct resid_input *r, uint64_t from, uint64_t to, size_t *first, size_t *end, struct error *e)
+{
+	size_t n = r->m->n_layers;
+	const char *name = tms_name(r->in);
+	*first = r->layer >= 0 ? (size_t)r->layer : from == UINT64_MAX ? 0 : from;
+	if (from != UINT64_MAX && from != *first)
+		return error_set(e, "--from %llu: %s says that layer %zu is next", (unsigned long long)from, name, *first);
+	*end = to == UINT64_MAX ? n : to;
+	if (*end > n)
+		return error_set(e, "--to %zu: the model has %zu layers", *end, n);
+	if (*end < *first)
+		return error_set(e, "--to %zu: %s says that layer %zu is next", *end, name, *first);
+	return 0;
+}
+
 void resid_input_close(struct resid_input *r)
 {
 	frame_free(r->first);

@@ -36,6 +36,11 @@ struct resid_input {
 int resid_input_open(struct resid_input *r, const char *path, const struct model *m, struct error *e) MUST_CHECK;
 /* As tms_next. */
 int resid_input_next(struct resid_input *r, struct frame **f, struct error *e) MUST_CHECK;
+/* The layers that a program runs: *first is the one that the input says is next, which `from` must be, *end is `to`.  UINT64_MAX:
+ * whichever; the number of the model's layers.  0 or -1. */
+int resid_input_range(const struct resid_input *r, uint64_t from, uint64_t to, size_t *first, size_t *end,
+                      struct error *e) MUST_CHECK;
+
 void resid_input_close(struct resid_input *r);
 
 /* A row type given on the command line ("f32", "bf16", "f16", "f64"), or `otherwise` without one. */

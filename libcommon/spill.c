@@ -10,6 +10,7 @@
 
 #include "memory.h"
 #include "scratch.h"
+#include "stages.h"
 
 struct held {
 	struct frame *frame;
@@ -28,6 +29,8 @@ struct spill {
 	char *dir;
 	struct tms_header header;
 	struct generation now, next;
+	struct resid_input *input;      /* in place of the first generation; NULL: none, or past */
+	struct stages *stages;          /* in place of all generations; or NULL */
 };
 
 static void generation_init(struct generation *g)
@@ -36,13 +39,23 @@ static void generation_init(struct generation *g)
 	g->end = &g->first;
 }
 
-struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header)
+struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header, struct resid_input *input)
 {
 	struct spill *s = mem_zero(1, sizeof *s);
 	s->ram = ram;
+	s->input = input;
 	tms_header_copy(&s->header, header);
 	s->header.order = TMS_ORDER_ANY;
 	s->dir = mem_string(scratch_directory(dir));
+	generation_init(&s->now);
+	generation_init(&s->next);
+	return s;
+}
+
+struct spill *spill_of_stages(struct stages *stages)
+{
+	struct spill *s = mem_zero(1, sizeof *s);
+	s->stages = stages;
 	generation_init(&s->now);
 	generation_init(&s->next);
 	return s;
@@ -69,7 +82,7 @@ int spill_put(struct spill *s, struct frame *f, struct error *e)
 {
 	struct generation *g = &s->next;
 	size_t len = frame_rows_len(f);
-	if (!g->writer && s->in_memory + len <= s->ram) {
+	if (!s->stages && !g->writer && s->in_memory + len <= s->ram) {
 		struct held *h = mem_alloc(sizeof *h);
 		*h = (struct held){ f, NULL };
 		*g->end = h;
@@ -77,9 +90,9 @@ int spill_put(struct spill *s, struct frame *f, struct error *e)
 		s->in_memory += len;
 		return 0;
 	}
-	int status = g->writer ? 0 : begin_file(s, e);
+	int status = g->writer || s->stages ? 0 : begin_file(s, e);
 	if (status == 0)
-		status = tms_write(g->writer, f, e);
+		status = s->stages ? stages_put(s->stages, f, e) : tms_write(g->writer, f, e);
 	s->written += len;
 	frame_free(f);
 	return status;
@@ -103,6 +116,7 @@ static void generation_release(struct generation *g)
 int spill_turn(struct spill *s, struct error *e)
 {
 	generation_release(&s->now);
+	s->input = NULL;
 	s->now = s->next;
 	if (!s->next.first)
 		s->now.end = &s->now.first;
@@ -139,10 +153,23 @@ static void punch(struct spill *s)
 		s->punched = end;
 }
 
+static int next_of_stages(struct spill *s, struct frame **f, struct error *e)
+{
+	bool in_file = stages_in_file(s->stages);
+	int more = stages_next(s->stages, f, e);
+	if (more > 0 && in_file)
+		s->read += frame_rows_len(*f);
+	return more;
+}
+
 int spill_next(struct spill *s, struct frame **f, struct error *e)
 {
 	struct generation *g = &s->now;
 	struct held *h = g->first;
+	if (s->stages)
+		return next_of_stages(s, f, e);
+	if (s->input)
+		return resid_input_next(s->input, f, e);
 	if (h) {
 		*f = h->frame;
 		g->first = h->next;
@@ -176,6 +203,7 @@ void spill_close(struct spill *s)
 		return;
 	generation_release(&s->now);
 	generation_release(&s->next);
+	stages_close(s->stages);
 	tms_header_release(&s->header);
 	free(s->dir);
 	free(s);

@@ -10,10 +10,16 @@
 #include "tms.h"
 
 struct spill;
+struct resid_input;
+struct stages;
 
 /* ram: bytes of rows held in memory.  dir: where the file goes; NULL: $TMPDIR, else /var/tmp.  Nothing is made before it
- * is needed.  header: that of the stream whose frames are put. */
-struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header);
+ * is needed.  header: that of the stream whose frames are put.  input: the generation before the first turn, borrowed; NULL: it
+ * is empty. */
+struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header, struct resid_input *input);
+
+/* The stream of a run that can be resumed: its stages, which are taken over, give and take the frames, and turn by themselves. */
+struct spill *spill_of_stages(struct stages *stages);
 
 /* Appends a frame to the next generation; takes it over.  0 or -1 (then the frame is freed too). */
 int spill_put(struct spill *s, struct frame *f, struct error *e) MUST_CHECK;

@@ -80,7 +80,7 @@ static int give(struct taps *t, struct lane *lane, struct stream *stream, const 
 		return tms_write(stream->writer, f, e);
 	struct spill **waiting = &lane->waiting[stream - t->streams];
 	if (!*waiting)
-		*waiting = spill_open(4 << 20, NULL, &t->header);
+		*waiting = spill_open(4 << 20, NULL, &t->header, NULL);
 	struct frame *copy = frame_like(f);
 	size_t len = frame_rows_len(f);
 	if (frame_take_rows(copy, len, e) < 0) {

@@ -14,16 +14,17 @@
 #include "site.h"
 #include "tms.h"
 
+struct run_state;
 struct taps;
 
 /*
  * Parses and checks every selection against the model and opens the streams: kind acts, the model's name and fingerprint,
  * variants and history from `header`.  program: "layer-run".  dtype: what rows are written as; DTYPE_NONE: as they
- * are computed.  NULL and e.
+ * are computed.  state: where a run that can be resumed has its outputs, else NULL.  NULL and e.
  */
 struct taps *taps_open(const struct option_list *list, const char *program, const struct model *m,
                        const struct tms_header *header, const struct tms_step *step, enum dtype dtype,
-                       struct error *e) MUST_CHECK;
+                       struct run_state *state, struct error *e) MUST_CHECK;
 
 /* The same without its streams: to ask what is wanted before they can be opened.  Ended by taps_abort. */
 struct taps *taps_plan(const struct option_list *list, const char *program, const struct model *m,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "run_state.h"
 
 /* -------- opening */
 
@@ -89,7 +90,8 @@ static int tap_open(struct taps *t, struct tap *tap, const char *text, const cha
 	return check_twice(t, tap, e);
 }
 
-static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct error *e)
+static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct run_state *state,
+                        struct error *e)
 {
 	struct tms_header *header = &t->header;
 	tms_header_copy(header, from);
@@ -100,7 +102,7 @@ static int streams_open(struct taps *t, const struct tms_header *from, const str
 	header->model = mem_string(t->m->name);
 	header->fingerprint = mem_string(t->m->fingerprint);
 	for (size_t i = 0; i < t->n_streams; i++) {
-		t->streams[i].writer = tms_create(t->streams[i].target, header, step, NULL, e);
+		t->streams[i].writer = run_state_create(state, t->streams[i].target, header, step, e);
 		if (!t->streams[i].writer)
 			return -1;
 	}
@@ -124,7 +126,8 @@ struct taps *taps_plan(const struct option_list *list, const char *program, cons
 }
 
 struct taps *taps_open(const struct option_list *list, const char *program, const struct model *m,
-                       const struct tms_header *header, const struct tms_step *step, enum dtype dtype, struct error *e)
+                       const struct tms_header *header, const struct tms_step *step, enum dtype dtype,
+                       struct run_state *state, struct error *e)
 {
 	struct taps *t = taps_plan(list, program, m, e);
 	if (!t)
@@ -132,7 +135,7 @@ struct taps *taps_open(const struct option_list *list, const char *program, cons
 	t->dtype = dtype;
 	for (size_t i = 0; step && i < t->n_taps; i++)
 		selection_warn_unreached(&t->taps[i].selection, "--tap", m, t->taps[i].layers, step->from, step->to);
-	if (streams_open(t, header, step, e) < 0) {
+	if (streams_open(t, header, step, state, e) < 0) {
 		taps_abort(t);
 		return NULL;
 	}

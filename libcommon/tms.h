@@ -71,6 +71,21 @@ uint64_t tms_checksum(const struct tms_reader *r);
 uint64_t tms_frames(const struct tms_reader *r);
 uint64_t tms_rows(const struct tms_reader *r);
 
+/* How far a stream is, between two frames: bytes, frames and rows before there, and the XXH3-64 of these bytes but the rows. */
+struct tms_place {
+	uint64_t byte, n_frames, n_rows, sum;
+};
+bool tms_place_equal(const struct tms_place *a, const struct tms_place *b);
+/* Of what was read; within a frame that is cut, the bytes that were read for it. */
+struct tms_place tms_read_place(const struct tms_reader *r);
+
+/* Goes on at a place further on in the reader's file.  The trailer's counts are then checked from there; its checksum, which covers
+ * what was not read, is not.  0 or -1. */
+int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e) MUST_CHECK;
+
+/* As tms_next, in a file, without reading a frame's rows. */
+int tms_pass_over(struct tms_reader *r, struct error *e) MUST_CHECK;
+
 void tms_close(struct tms_reader *r);
 
 /* An error in the frame read last, in the reader's own words: "FILE: frame 3 at byte 4096: what". Returns -1. */
@@ -112,6 +127,25 @@ struct tms_writer *tms_create(const char *path, const struct tms_header *h, cons
 /* A stream on an open descriptor, which is taken over (closed also on failure): header as it is, no history added, nothing
  * renamed.  name is for messages. */
 struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_header *h, struct error *e) MUST_CHECK;
+
+struct output;
+
+/*
+ * A stream on an output, which is taken over (aborted also on failure), begun as tms_create does, or with `at` gone on with: what
+ * the output's file holds up to there, a stream whose header is `h`'s, is kept, and what follows it is cut off.  The file is then
+ * open for reading too, and another place found there is an error.
+ */
+struct tms_writer *tms_create_on(struct output *output, const struct tms_header *h, const struct tms_step *step,
+                                 const struct tms_options *options, const struct tms_place *at, struct error *e) MUST_CHECK;
+
+/* Of what was written. */
+struct tms_place tms_written_place(const struct tms_writer *w);
+
+/* What was written is on the disk.  0 or -1. */
+int tms_sync(struct tms_writer *w, struct error *e) MUST_CHECK;
+
+/* Writes the trailer ahead of tms_finish.  0 or -1. */
+int tms_end(struct tms_writer *w, struct error *e) MUST_CHECK;
 
 /* Writes one frame (cut by frame_cut where it is too large); flushed at once into a pipe.  0 or -1. */
 int tms_write(struct tms_writer *w, const struct frame *f, struct error *e) MUST_CHECK;

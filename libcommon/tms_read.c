@@ -28,6 +28,7 @@ struct tms_reader {
 	uint64_t number, frame_at;      /* of the frame begun last: 1 for the first, and its first byte */
 	int layer;                      /* of the last frame that had one */
 	bool ended, failed;
+	bool sought;                    /* not all that the trailer's checksum covers was read */
 
 	struct frame *whole;            /* the frame at hand, without rows; NULL: between frames */
 	struct stored stored;
@@ -62,6 +63,22 @@ uint64_t tms_frames(const struct tms_reader *r)
 uint64_t tms_rows(const struct tms_reader *r)
 {
 	return r->n_rows;
+}
+
+bool tms_place_equal(const struct tms_place *a, const struct tms_place *b)
+{
+	return a->byte == b->byte && a->n_frames == b->n_frames && a->n_rows == b->n_rows && a->sum == b->sum;
+}
+
+struct tms_place tms_read_place(const struct tms_reader *r)
+{
+	return (struct tms_place){ r->source.offset, r->n_frames, r->n_rows, checksum_value(r->all) };
+}
+
+void tms_read_state(const struct tms_reader *r, struct checksum *all, int *layer)
+{
+	checksum_copy(all, r->all);
+	*layer = r->layer;
 }
 
 struct tms_frame_place tms_frame_place(const struct tms_reader *r)
@@ -241,7 +258,7 @@ static int read_trailer(struct tms_reader *r, struct error *e)
 		return error_set(e, "%s: the trailer at byte %" PRIu64 " counts %" PRIu64 " frames and %" PRIu64
 		                 " rows where %" PRIu64 " and %" PRIu64 " were read: the stream is damaged",
 		                 r->name, r->frame_at, n_frames, n_rows, r->n_frames, r->n_rows);
-	if (sum != checksum_value(r->all))
+	if (!r->sought && sum != checksum_value(r->all))
 		return error_set(e, "%s: the trailer's checksum at byte %" PRIu64 " is not that of the stream: "
 		                 "its header or a frame's meta is damaged", r->name, r->frame_at);
 	source_skip(&r->source, TRAILER_LEN);
@@ -471,6 +488,34 @@ static int next(struct tms_reader *r, struct frame **out, struct error *e)
 	}
 	*out = f;
 	return 1;
+}
+
+/* -------- moving on without reading */
+
+int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e)
+{
+	if (at->byte < r->source.offset || r->whole)
+		return error_set(e, "%s: can't go back to byte %" PRIu64, r->name, at->byte);
+	if (at->byte == r->source.offset)
+		return 0;
+	r->n_frames = at->n_frames;
+	r->n_rows = at->n_rows;
+	r->sought = true;
+	return source_leap(&r->source, at->byte - r->source.offset, e);
+}
+
+int tms_pass_over(struct tms_reader *r, struct error *e)
+{
+	int more = r->ended ? 0 : begin_frame(r, e);
+	r->failed |= more < 0;
+	if (more <= 0)
+		return more;
+	r->n_frames++;
+	r->n_rows += frame_n_rows(r->whole);
+	frame_free(r->whole);
+	r->whole = NULL;
+	r->failed = source_leap(&r->source, r->bin_left, e) < 0;
+	return r->failed ? -1 : 1;
 }
 
 int tms_next(struct tms_reader *r, struct frame **out, struct error *e)

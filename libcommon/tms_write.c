@@ -1,7 +1,11 @@
 #include "tms.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "checksum.h"
 #include "history.h"
@@ -23,6 +27,7 @@ struct tms_writer {
 	uint64_t offset, n_frames, n_rows;
 	struct wire_buffer head;        /* what comes before the rows */
 	struct zstd_packer *packer;     /* NULL: rows as they are */
+	bool ended;                     /* the trailer is written */
 };
 
 static int emit(struct tms_writer *w, const void *p, size_t len, struct error *e)
@@ -46,18 +51,55 @@ static int write_header(struct tms_writer *w, const struct tms_header *h, const 
 	return emit(w, w->head.p, w->head.len, e);
 }
 
-static struct tms_writer *create(struct output output, const struct tms_header *h, const struct tms_step *step,
-                                 const struct tms_options *options, struct error *e)
+/* Walks over the frames that are there up to `at`, which leaves a reader with what the writer must know. */
+static int walk_to(struct tms_writer *w, const struct tms_place *at, struct error *e)
+{
+	struct stat st;
+	const char *name = w->output.name;
+	if (fstat(w->output.fd, &st) < 0)
+		return error_errno(e, "%s", name);
+	if ((uint64_t)st.st_size < at->byte)
+		return error_set(e, "%s: has %ju bytes where %" PRIu64 " were written", name, (uintmax_t)st.st_size, at->byte);
+	int fd = fcntl(w->output.fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return error_errno(e, "%s", name);
+	struct tms_reader *r = tms_open_fd(fd, name, e);
+	struct tms_place found = { 0 };
+	int more = r ? 1 : -1;
+	while (more > 0 && (found = tms_read_place(r)).byte < at->byte)
+		more = tms_pass_over(r, e);
+	if (more >= 0 && !tms_place_equal(&found, at))
+		more = error_set(e, "%s: isn't what was written up to byte %" PRIu64, name, at->byte);
+	if (more >= 0)
+		tms_read_state(r, w->all, &w->layer);
+	tms_close(r);
+	return more < 0 ? -1 : 0;
+}
+
+static int go_on(struct tms_writer *w, const struct tms_place *at, struct error *e)
+{
+	if (walk_to(w, at, e) < 0)
+		return -1;
+	w->offset = at->byte;
+	w->n_frames = at->n_frames;
+	w->n_rows = at->n_rows;
+	if (ftruncate(w->output.fd, (off_t)at->byte) < 0 || lseek(w->output.fd, (off_t)at->byte, SEEK_SET) < 0)
+		return error_errno(e, "%s", w->output.name);
+	return 0;
+}
+
+struct tms_writer *tms_create_on(struct output *output, const struct tms_header *h, const struct tms_step *step,
+                                 const struct tms_options *options, const struct tms_place *at, struct error *e)
 {
 	struct tms_writer *w = mem_zero(1, sizeof *w);
-	w->output = output;
+	w->output = *output;
 	w->order = h->order;
 	w->n_variants = h->n_variants;
 	w->layer = -1;
 	w->all = checksum_open();
 	if (options && options->zstd_level)
 		w->packer = zstd_packer_open(options->zstd_level);
-	if (write_header(w, h, step, options, e) < 0) {
+	if ((at ? go_on(w, at, e) : write_header(w, h, step, options, e)) < 0) {
 		tms_abort(w);
 		return NULL;
 	}
@@ -70,7 +112,7 @@ struct tms_writer *tms_create(const char *path, const struct tms_header *h, cons
 	struct output output;
 	if (output_open(&output, path, true, e) < 0)
 		return NULL;
-	return create(output, h, step, options, e);
+	return tms_create_on(&output, h, step, options, NULL, e);
 }
 
 struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_header *h, struct error *e)
@@ -78,7 +120,7 @@ struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_head
 	static const struct tms_options as_it_is = { .plain_history = true };
 	struct output output;
 	output_from_fd(&output, fd, name);
-	return create(output, h, NULL, &as_it_is, e);
+	return tms_create_on(&output, h, NULL, &as_it_is, NULL, e);
 }
 
 static int check_piece(struct tms_writer *w, const struct frame *f, size_t len, struct error *e)
@@ -164,11 +206,29 @@ static void release(struct tms_writer *w)
 	free(w);
 }
 
-int tms_finish(struct tms_writer *w, struct error *e)
+struct tms_place tms_written_place(const struct tms_writer *w)
+{
+	return (struct tms_place){ w->offset, w->n_frames, w->n_rows, checksum_value(w->all) };
+}
+
+int tms_sync(struct tms_writer *w, struct error *e)
+{
+	return io_sync(w->output.fd, w->output.name, e);
+}
+
+int tms_end(struct tms_writer *w, struct error *e)
 {
 	uint8_t trailer[TRAILER_LEN];
+	if (w->ended)
+		return 0;
+	w->ended = true;
 	meta_write_trailer(trailer, w->n_frames, w->n_rows, checksum_value(w->all));
-	int rc = emit(w, trailer, sizeof trailer, e);
+	return emit(w, trailer, sizeof trailer, e);
+}
+
+int tms_finish(struct tms_writer *w, struct error *e)
+{
+	int rc = tms_end(w, e);
 	if (rc == 0)
 		rc = output_commit(&w->output, e);
 	else

@@ -11,12 +11,14 @@ printf '{"id": "one", "label": "a", "input_ids": [5, 6, 7]}\n{"input_ids": [8]}\
 embed -m "$MOOD" "$streams/tokens.tms" >"$streams/resid.tms"
 tcat --zstd "$streams/resid.tms" >"$streams/zstd.tms"
 pool --mean "$streams/resid.tms" >"$streams/pooled.tms"
+layer-run -m "$MOOD" --state "$TMP/state" --to 2 -n --tap "q,v/mean=$TMP/taps" "$streams/resid.tms"
 
 for target in "$FUZZ"/*
 do
 	name=${target##*/}
 	case $name in
 	tms) set -- "$streams" ;;
+	record) set -- "$TMP/state/record" ;;
 	config) set -- "$TESTS"/data/models/*/config.json ;;
 	*) set -- ;;
 	esac

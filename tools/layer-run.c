@@ -10,6 +10,7 @@
 #include "profile.h"
 #include "progress.h"
 #include "resid.h"
+#include "run_state.h"
 #include "select.h"
 #include "spill.h"
 #include "steer_filter.h"
@@ -18,8 +19,8 @@
 
 static struct {
 	uint64_t from, to, hold, ram;
-	const char *spill, *resid, *profile, *attention, *share;
-	bool no_output;
+	const char *spill, *state, *resid, *profile, *attention, *share;
+	bool no_output, resume;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS(&steer_filter) };
 
@@ -34,6 +35,8 @@ static const struct option options[] = {
 	{ OPTION_COUNT, 0, "hold", &arg.hold, "N", "keep N layers in memory and spill N times less often (default 1)", HISTORY_NO, 1 },
 	{ OPTION_SIZE, 0, "ram", &arg.ram, "SIZE", "memory for the stream between layers (default: a quarter of what is available)", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "spill", &arg.spill, "DIR", "where the stream goes beyond --ram (default $TMPDIR, else /var/tmp)", HISTORY_NO, 0 },
+	{ OPTION_STRING, 0, "state", &arg.state, "DIR", "keep in DIR what --resume needs to go on after a crash", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "resume", &arg.resume, NULL, "go on with the run in --state, if there is one", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "share", &arg.share, "FILE", "read weights in step with other processes that name FILE, once from disk for all", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "what rows are rounded to after every layer (default: the checkpoint's type; f64 on ref)", HISTORY_YES, 0 },
 	OPTION_HOOKS(arg.hooks),
@@ -54,8 +57,8 @@ struct run {
 	struct tms_writer *out;
 	struct hooks hooks;
 	struct spill *spill;
-	bool first_pass;
-	uint64_t rows;                  /* of the first pass: how many the others will have */
+	struct run_state *state;        /* NULL: the run can't be resumed */
+	uint64_t rows, rows_before;     /* of every pass, 0: not known yet; of this one, that a former process did */
 	struct output profile;
 	struct traffic traffic;         /* up to the last pass */
 };
@@ -77,7 +80,7 @@ static int load(void *context, struct layer *l, struct error *e)
 static int next(void *context, struct frame **f, struct error *e)
 {
 	struct run *r = context;
-	return r->first_pass ? resid_input_next(&r->in, f, e) : spill_next(r->spill, f, e);
+	return spill_next(r->spill, f, e);
 }
 
 static int put(void *context, struct frame *f, struct error *e)
@@ -111,34 +114,19 @@ static int profile(struct run *r, const char *kind, const struct sweep_times *t,
 static int turn(void *context, const struct sweep_times *times, struct error *e)
 {
 	struct run *r = context;
-	if (r->first_pass)
-		r->rows = times->rows;
-	r->first_pass = false;
+	r->rows = r->rows_before + times->rows;
+	r->rows_before = 0;
 	if (profile(r, "layers", times, e) < 0)
 		return -1;
+	if (r->state)
+		return run_state_turn(r->state, times->to, times->rows, e);
 	return times->to < r->to ? spill_turn(r->spill, e) : 0;
 }
 
 static void tell(void *context, size_t from, uint64_t rows)
 {
 	const struct run *r = context;
-	progress_tell("layer", from + 1, r->to, rows, r->rows);
-}
-
-/* The range: what is asked for, cut where nothing is wanted any more. */
-static int find_range(struct run *r, struct error *e)
-{
-	size_t n = r->m->n_layers;
-	const char *name = tms_name(r->in.in);
-	r->from = r->in.layer >= 0 ? (size_t)r->in.layer : arg.from == UINT64_MAX ? 0 : arg.from;
-	if (arg.from != UINT64_MAX && arg.from != r->from)
-		return error_set(e, "--from %llu: %s says that layer %zu is next", (unsigned long long)arg.from, name, r->from);
-	r->to = arg.to == UINT64_MAX ? n : arg.to;
-	if (r->to > n)
-		return error_set(e, "--to %zu: the model has %zu layers", r->to, n);
-	if (r->to < r->from)
-		return error_set(e, "--to %zu: %s says that layer %zu is next", r->to, name, r->from);
-	return 0;
+	progress_tell("layer", from + 1, r->to, r->rows_before + rows, r->rows);
 }
 
 static int open_device(struct run *r, struct error *e)
@@ -172,6 +160,18 @@ static int cut_range(struct run *r, bool stream, struct error *e)
 	return 0;
 }
 
+/* 1: the run is finished. */
+static int open_state(struct run *r, bool stream, struct error *e)
+{
+	const struct run_facts facts = {
+		.m = r->m, .backend = r->backend.name, .from = r->from, .to = r->to, .hold = r->sweep.hold, .in = &r->in,
+		.taps = &arg.hooks.taps, .stream = stream, .output = common.output, .patches = r->hooks.patches
+	};
+	int status = run_state_open(&r->state, arg.state, arg.resume, &facts, e);
+	r->hooks.state = r->sweep.state = r->state;
+	return status;
+}
+
 static int open_outputs(struct run *r, struct error *e)
 {
 	bool stream = !arg.no_output && (common.output || !hooks_take_stdout(&arg.hooks));
@@ -183,12 +183,23 @@ static int open_outputs(struct run *r, struct error *e)
 	hooks_name_variants(&r->hooks, &h);
 	r->in.n_variants = r->hooks.n_variants;
 	const struct tms_step step = { r->backend.name, (int)r->from, (int)r->to };
-	int status = hooks_start(&r->hooks, &h, &step, r->sweep.ops->work, e);
+	int status = hooks_filter(&r->hooks, &h, &step, e);
+	if (status == 0 && arg.state)
+		status = open_state(r, stream, e);
+	if (status == 0)
+		status = hooks_tap(&r->hooks, &h, &step, r->sweep.ops->work, e);
 	if (status == 0 && stream) {
-		r->out = tms_create(common.output, &h, &step, NULL, e);
+		r->out = run_state_create(r->state, common.output, &h, &step, e);
 		status = r->out ? 0 : -1;
 	}
-	r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, &h);
+	r->sweep.first = r->from;
+	if (status == 0 && r->state) {
+		r->spill = run_state_spill(r->state, &h, &r->in, e);
+		status = r->spill ? 0 : -1;
+		run_state_position(r->state, &r->sweep.first, &r->rows, &r->rows_before);
+	} else if (status == 0) {
+		r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, &h, &r->in);
+	}
 	tms_header_release(&h);
 	return status;
 }
@@ -199,8 +210,12 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (!r->checkpoint)
 		return -1;
 	r->m = checkpoint_model(r->checkpoint);
-	if (resid_input_open(&r->in, path, r->m, e) < 0 || find_range(r, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
+	if (resid_input_open(&r->in, path, r->m, e) < 0 ||
+	    resid_input_range(&r->in, arg.from, arg.to, &r->from, &r->to, e) < 0 || open_device(r, e) < 0)
 		return -1;
+	int status = open_outputs(r, e);
+	if (status != 0)
+		return status;
 	if (arg.share && checkpoint_share(r->checkpoint, arg.share, r->to, e) < 0)
 		return -1;
 	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
@@ -209,7 +224,6 @@ static int open_all(struct run *r, const char *path, struct error *e)
 static int run_layers(struct run *r, struct error *e)
 {
 	struct sweep_times total;
-	r->first_pass = true;
 	r->sweep.from = r->from;
 	r->sweep.to = r->to;
 	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
@@ -231,6 +245,7 @@ static int finish(struct run *r, int status, struct error *e)
 	else if (r->profile.name)
 		output_abort(&r->profile);
 	spill_close(r->spill);
+	run_state_close(r->state, status >= 0);
 	resid_input_close(&r->in);
 	if (r->staging)
 		r->sweep.ops->free_staging(r->sweep.device, r->staging);
@@ -245,17 +260,19 @@ static int run(char **files, int n_files, struct error *e)
 	const char *path;
 	if (one_input(files, n_files, &path, e) < 0)
 		return -1;
+	if (arg.resume && !arg.state)
+		return error_set(e, "--resume needs --state DIR: where is the run to go on with?");
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose layers?");
 	int status = open_all(&r, path, e);
 	if (status == 0)
 		status = run_layers(&r, e);
-	return finish(&r, status, e);
+	return finish(&r, status, e) < 0 ? -1 : 0;
 }
 
 const struct tool tool = {
 	"layer-run",
-	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
+	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--state DIR [--resume]] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
 	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };
