@@ -8,6 +8,7 @@
 #include "option.h"
 #include "patch.h"
 #include "tap.h"
+#include "tap_len.h"
 
 struct hook_options {
 	struct option_list taps, patches;
@@ -52,6 +53,11 @@ void hooks_name_variants(const struct hooks *h, struct tms_header *header);
 /* Starts the filters and opens the taps' streams.  work: the type that rows are computed in, and taps' type by default. */
 int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
                 struct error *e) MUST_CHECK;
+
+/* What hooks_start would refuse is refused, and nothing is started or opened; *lens (tap_len_close) measures taps' streams.
+ * hooks_finish with status < 0 ends it. */
+int hooks_check(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
+                struct tap_len **lens, struct error *e) MUST_CHECK;
 
 /* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed; or with
  * status < 0 all is dropped.  Frees in any case.  0 or -1; e is left as it is where status < 0. */

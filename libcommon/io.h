@@ -68,6 +68,10 @@ struct output {
  * is refused, as is standard output twice.  0 or -1. */
 int output_open(struct output *o, const char *path, bool binary, struct error *e) MUST_CHECK;
 
+/* Where output_open would make the file of that path: *final receives its absolute name, the caller's, or NULL where none is made
+ * (standard output, a command, what is written in place).  Nothing is opened.  -1: output_open would fail. */
+int output_where(const char *path, char **final, struct error *e) MUST_CHECK;
+
 /* An output that writes to fd, which it takes over, and renames nothing.  Where fd is a pipe whose reader went away, a write
  * fails and no signal comes. */
 void output_from_fd(struct output *o, int fd, const char *name);

@@ -64,6 +64,9 @@ const char *tms_name(const struct tms_reader *r);
  */
 int tms_next(struct tms_reader *r, struct frame **f, struct error *e) MUST_CHECK;
 
+/* From now on frames come without their rows, which are passed over: unread in a file, and unproved. */
+void tms_skim(struct tms_reader *r);
+
 /* XXH3-64 of the stream's header, metas and sums: the trailer's checksum.  Valid once tms_next has returned 0. */
 uint64_t tms_checksum(const struct tms_reader *r);
 
@@ -112,6 +115,14 @@ struct tms_writer *tms_create(const char *path, const struct tms_header *h, cons
 /* A stream on an open descriptor, which is taken over (closed also on failure): header as it is, no history added, nothing
  * renamed.  name is for messages. */
 struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_header *h, struct error *e) MUST_CHECK;
+
+/*
+ * A stream that is only measured: nothing is written anywhere, and frames need no rows.  step NULL: the header as it is, with no
+ * history added.  Ended by tms_abort.  tms_measured: bytes of the stream if it ended here.
+ */
+struct tms_writer *tms_measure(const char *name, const struct tms_header *h, const struct tms_step *step, struct error *e)
+	MUST_CHECK;
+uint64_t tms_measured(const struct tms_writer *w);
 
 /* Writes one frame (cut by frame_cut where it is too large); flushed at once into a pipe.  0 or -1. */
 int tms_write(struct tms_writer *w, const struct frame *f, struct error *e) MUST_CHECK;
