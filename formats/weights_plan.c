@@ -98,6 +98,7 @@ int weights_plan(struct plan *p, const struct checkpoint *c, void *staging, size
 {
 	struct plan_weights *w = &p->weights;
 	struct ranges all = { 0 };
+	p->memory.staging = staging_len;
 	for (size_t layer = p->from; layer < p->to; layer++) {
 		uint64_t len = checkpoint_layer_len(c, layer);
 		w->layer = len > w->layer ? len : w->layer;

@@ -58,6 +58,8 @@ static uint64_t frames_len(const struct sizes *z, uint64_t rows)
 {
 	const struct plan_stream *t = z->t;
 	size_t width = z->s->m->width, out = dtype_size(z->s->resid), in = dtype_size(t->dtype);
+	if (!t->tokens)
+		return 0;
 	uint64_t most = rows + t->frame / (width * in);
 	uint64_t n = most < t->tokens ? most : t->tokens;
 	bool rest = t->held && !t->spilled;     /* then those that leave are among the ones that rest */
@@ -125,23 +127,21 @@ static uint64_t pools_len(const struct sizes *z)
 	return 2 * taps_n_pools(s->hooks->taps) * len;
 }
 
-static void count_memory(struct plan *p, const struct sizes *z, const struct sweep_others *others)
+static void count_memory(struct plan *p, const struct sizes *z)
 {
 	struct plan_memory *m = &p->memory;
 	const struct sweep *s = z->s;
 	size_t lanes = s->hold < s->to - s->from ? s->hold : s->to - s->from;
 	m->layers = layers_len(z);
-	m->staging = others->staging;
 	m->stream = p->stream.held + p->stream.meta + frames_len(z, z->rows);
 	m->batch = batch_len(z) + sites_len(z);
-	m->taps = lanes * others->taps + (lanes - 1) * others->tap_streams * ((uint64_t)4 << 20) + pools_len(z);
+	m->taps = lanes * p->stream.tap_held + (lanes - 1) * p->stream.n_taps * ((uint64_t)4 << 20) + pools_len(z);
 	m->samples = samples_len(z);
 }
 
-void sweep_plan(struct plan *p, const struct sweep *s, const struct sweep_others *others)
+void sweep_plan(struct plan *p, const struct sweep *s)
 {
 	struct sizes z = { .s = s, .t = &p->stream, .element = dtype_size(s->ops->work) };
-	p->memory.now = mem_resident();
 	p->memory.available = mem_available();
 	if (s->from >= s->to)
 		return;
@@ -152,7 +152,7 @@ void sweep_plan(struct plan *p, const struct sweep *s, const struct sweep_others
 	p->vram.need = shares_device_len(s, &z.a, z.wanted);
 	p->vram.left = s->ops->host ? 0 : s->ops->spare(s->device);
 	z.rows = p->stream.tokens < z.a.rows ? (size_t)p->stream.tokens : z.a.rows;
-	count_memory(p, &z, others);
+	count_memory(p, &z);
 	if (!*p->vram.refused.text)
 		plan_probe(s, &p->stream, &p->work);
 }

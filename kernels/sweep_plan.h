@@ -5,17 +5,10 @@
 #include "plan.h"
 #include "sweep.h"
 
-/* What the caller takes beside the sweep. */
-struct sweep_others {
-	uint64_t staging;       /* bytes that weights are read through */
-	uint64_t taps;          /* bytes of rows that the taps of a layer hold */
-	size_t tap_streams;
-};
-
 /*
- * Fills p->work (with rates that are measured, plan_probe.h), p->memory and p->vram.  p->stream is known, s->from and to are set, and
+ * Fills p->work (with rates that are measured, plan_probe.h), p->memory and p->vram.  p->stream and p->memory.now and staging are known, s->from and to are set, and
  * nothing of the sweep is open.
  */
-void sweep_plan(struct plan *p, const struct sweep *s, const struct sweep_others *others);
+void sweep_plan(struct plan *p, const struct sweep *s);
 
 #endif

@@ -55,12 +55,12 @@ int hooks_start(struct hooks *h, const struct tms_header *header, const struct t
                 struct error *e) MUST_CHECK;
 
 /* What hooks_start would refuse is refused, and nothing is started or opened; *lens (tap_len_close) measures taps' streams.
- * hooks_finish with status < 0 ends it. */
+ * hooks_finish with a status other than 0 ends it. */
 int hooks_check(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
                 struct tap_len **lens, struct error *e) MUST_CHECK;
 
 /* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed; or with
- * status < 0 all is dropped.  Frees in any case.  0 or -1; e is left as it is where status < 0. */
+ * another status than 0 all is dropped.  Frees in any case.  0 or -1; or that status, and e as it is. */
 int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct error *e) MUST_CHECK;
 
 #endif

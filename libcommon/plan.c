@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "memory.h"
+#include "plan_place.h"
 
 /* What the processor's and the kernel's own account may be off by. */
 #define ROOM ((uint64_t)16 << 20)
@@ -159,14 +160,17 @@ static void judge_place(struct plan *p, size_t i)
 	free(change);
 }
 
-void plan_judge(struct plan *p)
+int plan_judge(struct plan *p, struct error *e)
 {
+	if (plan_places_measure(p, e) < 0)
+		return -1;
 	judge_time(p);
 	if (*p->vram.refused.text)
 		problem(p, mem_string(p->vram.refused.text));
 	judge_memory(p);
 	for (size_t i = 0; i < p->n_places; i++)
 		judge_place(p, i);
+	return 0;
 }
 
 char *plan_size(char text[16], double bytes)

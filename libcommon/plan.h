@@ -22,6 +22,8 @@ struct plan_stream {
 	uint64_t frame;                 /* bytes of the longest frame's rows as they come */
 	uint64_t total;                 /* bytes of all rows between layers */
 	uint64_t held, meta;            /* of them in memory; bytes of what those frames say of their samples */
+	uint64_t tap_held;              /* bytes of rows that the taps of one layer hold at a time, */
+	size_t n_taps;                  /* for so many streams */
 	uint64_t spilled, spill_file;   /* of them in the spill; bytes of its file */
 };
 
@@ -108,7 +110,8 @@ const char *plan_bound_name(enum plan_bound b);
 /* Times through the layers: the stream is put down and taken up once less. */
 size_t plan_passes(const struct plan *p);
 
-void plan_judge(struct plan *p);
+/* Finds out what room and rates the file systems have (plan_place.h), and all that follows.  0 or -1. */
+int plan_judge(struct plan *p, struct error *e) MUST_CHECK;
 
 /* "12.1 GiB"; returns text. */
 char *plan_size(char text[16], double bytes);

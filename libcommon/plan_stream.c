@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "memory.h"
+#include "plan_place.h"
 
 struct walk {
 	struct plan *p;
 	const struct plan_frames *f;
+	struct tap_len *taps;
 	struct tms_writer *output, *spill;
 	bool put_down;                  /* the stream rests between passes */
 	bool spilling;
@@ -63,7 +65,7 @@ static int rest(struct walk *w, const struct frame *f, struct error *e)
 static int pass(struct walk *w, struct frame *f, struct error *e)
 {
 	struct plan_stream *t = &w->p->stream;
-	if (tap_len_add(w->f->taps, f, e) < 0)
+	if (tap_len_add(w->taps, f, e) < 0)
 		return -1;
 	f->dtype = w->f->resid;
 	f->layer = (int)w->p->to;
@@ -80,8 +82,8 @@ static int pass(struct walk *w, struct frame *f, struct error *e)
 
 static int walk_frame(struct walk *w, struct frame *f, struct error *e)
 {
-	bool copied = f->variant < 0 && w->f->n_variants;
-	size_t copies = copied ? w->f->n_variants : 1;
+	bool copied = f->variant < 0 && w->f->hooks->n_variants;
+	size_t copies = copied ? w->f->hooks->n_variants : 1;
 	enum dtype from = f->dtype;
 	int status = 0;
 	free(f->rows);
@@ -110,22 +112,49 @@ static int walk_frames(struct walk *w, struct error *e)
 	return more;
 }
 
+static int add_files(struct walk *w, struct error *e)
+{
+	struct plan *p = w->p;
+	const struct plan_frames *f = w->f;
+	int status = 0;
+	if (w->output)
+		status = plan_file_add(p, PLAN_STREAM, f->output, tms_measured(w->output), e);
+	for (size_t i = 0; i < tap_len_n(w->taps) && status == 0; i++) {
+		status = plan_file_add(p, PLAN_TAP, tap_len_target(w->taps, i), tap_len_bytes(w->taps, i), e);
+		p->files[p->n_files - 1].dtype = tap_len_dtype(w->taps);
+	}
+	if (status == 0 && w->spilling) {
+		p->stream.spill_file = tms_measured(w->spill);
+		status = plan_file_add(p, PLAN_SPILL, p->spill, p->stream.spill_file, e);
+	}
+	return status;
+}
+
+static int walk(struct walk *w, struct error *e)
+{
+	const struct plan_frames *f = w->f;
+	struct plan_stream *t = &w->p->stream;
+	if (hooks_check(f->hooks, f->header, f->step, f->work, &w->taps, e) < 0)
+		return -1;
+	w->spill = tms_measure("--spill", f->header, NULL, e);
+	w->output = w->spill && f->stream ? tms_measure("the output", f->header, f->step, e) : NULL;
+	if (!w->spill || (f->stream && !w->output) || walk_frames(w, e) < 0)
+		return -1;
+	for (size_t layer = w->p->from; layer < w->p->to; layer++)
+		t->pairs[layer] = t->pairs[like_layer(w->p, layer)];
+	t->typical = t->tokens ? w->lengths / (double)t->tokens : 0;
+	t->tap_held = tap_len_held(w->taps);
+	t->n_taps = tap_len_n(w->taps);
+	return add_files(w, e);
+}
+
 int plan_walk(struct plan *p, const struct plan_frames *f, struct error *e)
 {
-	struct plan_stream *t = &p->stream;
 	struct walk w = { .p = p, .f = f, .put_down = plan_passes(p) > 1 };
-	t->pairs = mem_zero(p->m->n_layers, sizeof *t->pairs);
-	w.spill = tms_measure("--spill", f->header, NULL, e);
-	if (w.spill && f->output)
-		w.output = tms_measure("the output", f->header, f->step, e);
-	int status = w.spill && (w.output || !f->output) ? walk_frames(&w, e) : -1;
-	for (size_t layer = p->from; layer < p->to; layer++)
-		t->pairs[layer] = t->pairs[like_layer(p, layer)];
-	t->typical = t->tokens ? w.lengths / (double)t->tokens : 0;
-	if (status == 0 && w.spilling)
-		t->spill_file = tms_measured(w.spill);
-	if (status == 0 && f->output)
-		*f->output = tms_measured(w.output);
+	p->memory.now = mem_resident();
+	p->stream.pairs = mem_zero(p->m->n_layers, sizeof *p->stream.pairs);
+	int status = walk(&w, e);
+	tap_len_close(w.taps);
 	tms_abort(w.spill);
 	tms_abort(w.output);
 	return status;

@@ -141,6 +141,11 @@ uint64_t tap_len_bytes(const struct tap_len *l, size_t i)
 	return len;
 }
 
+enum dtype tap_len_dtype(const struct tap_len *l)
+{
+	return l->t->dtype;
+}
+
 uint64_t tap_len_held(const struct tap_len *l)
 {
 	uint64_t held = 0;

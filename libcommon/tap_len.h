@@ -22,6 +22,9 @@ size_t tap_len_n(const struct tap_len *l);
 const char *tap_len_target(const struct tap_len *l, size_t i);
 uint64_t tap_len_bytes(const struct tap_len *l, size_t i);
 
+/* The type of their rows (of expert_idx i32). */
+enum dtype tap_len_dtype(const struct tap_len *l);
+
 /* Bytes of the rows that taps of one layer hold at most at a time. */
 uint64_t tap_len_held(const struct tap_len *l);
 

@@ -7,19 +7,24 @@
 #include "io.h"
 #include "memory.h"
 #include "option.h"
+#include "plan_report.h"
+#include "plan_stream.h"
 #include "profile.h"
 #include "progress.h"
 #include "resid.h"
+#include "scratch.h"
 #include "select.h"
 #include "spill.h"
 #include "steer_filter.h"
 #include "sweep.h"
+#include "sweep_plan.h"
 #include "tms.h"
+#include "weights_plan.h"
 
 static struct {
 	uint64_t from, to, hold, ram;
 	const char *spill, *resid, *profile, *attention, *share;
-	bool no_output;
+	bool no_output, plan, json;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS(&steer_filter) };
 
@@ -40,8 +45,13 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "sweep", &arg.hooks.sweep, "FILE", "a table of patches, a variant each: variant site layers pos head file", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "attention", &arg.attention, "plain", "attention unfused, as a patch or filter at attn_scores or attn_probs has it", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "profile", &arg.profile, "FILE", "write what every layer took, as JSON lines", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "plan", &arg.plan, NULL, "say what the run will need and take, and whether it can work; do nothing", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "json", &arg.json, NULL, "the plan as one line of JSON", HISTORY_NO, 0 },
 	OPTION_LAST
 };
+
+/* How a plan ends, beside -1. */
+enum { IMPOSSIBLE = 1, PLANNED };
 
 struct run {
 	struct checkpoint *checkpoint;
@@ -172,7 +182,28 @@ static int cut_range(struct run *r, bool stream, struct error *e)
 	size_t end = (size_t)(hooks_last_tapped(&r->hooks) + 1);
 	if (!stream && end < r->to)
 		r->to = end;
+	r->sweep.from = r->from;
+	r->sweep.to = r->to;
 	return 0;
+}
+
+/* In place of the run: PLANNED, IMPOSSIBLE or -1. */
+static int plan_run(struct run *r, const struct tms_header *h, const struct tms_step *step, bool stream, struct error *e)
+{
+	struct plan p = { .m = r->m, .device = r->backend.name, .threads = workers_count(r->backend.workers), .from = r->from,
+	                  .to = r->to, .hold = arg.hold, .ram = arg.ram, .spill = scratch_directory(arg.spill) };
+	const struct plan_frames frames = { &r->in, &r->hooks, h, step, r->sweep.ops->work, r->sweep.resid, stream, common.output };
+	int status = plan_walk(&p, &frames, e);
+	if (status == 0)
+		status = weights_plan(&p, r->checkpoint, r->staging, checkpoint_staging_len(r->checkpoint), e);
+	if (status == 0) {
+		sweep_plan(&p, &r->sweep);
+		status = plan_judge(&p, e);
+	}
+	if (status == 0)
+		status = plan_report(&p, arg.json, e) < 0 ? -1 : p.n_problems ? IMPOSSIBLE : PLANNED;
+	plan_release(&p);
+	return status;
 }
 
 static int open_outputs(struct run *r, struct error *e)
@@ -184,14 +215,14 @@ static int open_outputs(struct run *r, struct error *e)
 		return -1;
 	tms_header_copy(&h, in);
 	hooks_name_variants(&r->hooks, &h);
-	r->in.n_variants = r->hooks.n_variants;
 	const struct tms_step step = { r->backend.name, (int)r->from, (int)r->to };
-	int status = hooks_start(&r->hooks, &h, &step, r->sweep.ops->work, e);
+	int status = arg.plan ? plan_run(r, &h, &step, stream, e) : hooks_start(&r->hooks, &h, &step, r->sweep.ops->work, e);
+	r->in.n_variants = r->hooks.n_variants;
 	if (status == 0 && stream) {
 		r->out = tms_create(common.output, &h, &step, NULL, e);
 		status = r->out ? 0 : -1;
 	}
-	r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, &h);
+	r->spill = spill_open(arg.ram, arg.spill, &h);
 	tms_header_release(&h);
 	return status;
 }
@@ -202,19 +233,18 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (!r->checkpoint)
 		return -1;
 	r->m = checkpoint_model(r->checkpoint);
-	if (resid_input_open(&r->in, path, r->m, e) < 0 || find_range(r, e) < 0 || open_device(r, e) < 0 || open_outputs(r, e) < 0)
+	if (resid_input_open(&r->in, path, r->m, e) < 0 || find_range(r, e) < 0 || open_device(r, e) < 0)
 		return -1;
-	if (arg.share && checkpoint_share(r->checkpoint, arg.share, r->to, e) < 0)
-		return -1;
-	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
+	int status = open_outputs(r, e);
+	if (status == 0 && arg.share)
+		status = checkpoint_share(r->checkpoint, arg.share, r->to, e);
+	return status == 0 && arg.profile ? output_open(&r->profile, arg.profile, false, e) : status;
 }
 
 static int run_layers(struct run *r, struct error *e)
 {
 	struct sweep_times total;
 	r->first_pass = true;
-	r->sweep.from = r->from;
-	r->sweep.to = r->to;
 	r->last_pass = r->sweep.hold >= r->to - r->from;
 	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
@@ -251,15 +281,20 @@ static int run(char **files, int n_files, struct error *e)
 		return -1;
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose layers?");
+	if (arg.json && !arg.plan)
+		return error_set(e, "--json is the form of a plan; add --plan");
+	if (arg.ram == UINT64_MAX)
+		arg.ram = mem_available() / 4;
 	int status = open_all(&r, path, e);
 	if (status == 0)
 		status = run_layers(&r, e);
-	return finish(&r, status, e);
+	status = finish(&r, status, e);
+	return status == PLANNED ? 0 : status;
 }
 
 const struct tool tool = {
 	"layer-run",
 	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
-	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [-o FILE] [FILE]",
+	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [--plan [--json]] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };
