@@ -97,23 +97,39 @@ static uint64_t batch_len(const struct sizes *z)
 	       block_len(s->ops, s->device, s->m, tiles < threads ? tiles : threads, z->rows, tile ? tile : 1, z->wanted, s->filters);
 }
 
+/* Whether some layer's attention runs unfused (block_plain). */
+static bool plain_anywhere(const struct sizes *z)
+{
+	bool changed[SITE_COUNT] = { false };
+	for (size_t layer = z->s->from; layer < z->s->to; layer++) {
+		patches_wanted(z->s->hooks->patches, (int)layer, changed);
+		filters_wanted(z->s->hooks->filters, (int)layer, changed);
+	}
+	return z->s->plain || changed[SITE_ATTN_SCORES] || changed[SITE_ATTN_PROBS];
+}
+
+/* Of unfused attention: a step's scores, and a batch's where they are read. */
+static uint64_t scores_len(const struct sizes *z)
+{
+	uint64_t all = z->s->m->n_heads * z->element * (uint64_t)(z->t->typical * (double)z->rows);
+	bool read = read_anywhere(z, SITE_ATTN_SCORES) || read_anywhere(z, SITE_ATTN_PROBS);
+	if (!plain_anywhere(z))
+		return 0;
+	return (all < FRAME_ROWS_LEN ? all : FRAME_ROWS_LEN) + (read ? all : 0);
+}
+
 /* Keys and values of a sample that is spread over batches, where one may still be there when the next comes, and tables by position. */
 static uint64_t samples_len(const struct sizes *z)
 {
 	const struct sweep *s = z->s;
 	const struct model *m = s->m;
-	uint64_t longest = z->t->longest, positions = longest < 512 ? 512 : longest + longest / 4, tables = 0, scores = 0;
+	uint64_t longest = z->t->longest, positions = longest < 512 ? 512 : longest + longest / 4, tables = 0;
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		tables += positions * m->rotary[i].dims * z->element;
-	if (z->wanted[SITE_ATTN_SCORES] || z->wanted[SITE_ATTN_PROBS]) {
-		uint64_t all = m->n_heads * z->element * (uint64_t)(z->t->typical * (double)z->rows), step = FRAME_ROWS_LEN;
-		scores = all < step ? all : step;
-		scores += s->plain || s->filters || patches_any(s->hooks->patches) ? all : 0;
-	}
 	if (!s->ops->host)
-		return tables + scores;
+		return tables + scores_len(z);
 	uint64_t keys = z->t->tokens > z->rows ? 2 * longest * kv_width(m) * z->element : 0;
-	return 2 * tables + scores + 2 * keys * (s->hold < s->to - s->from ? s->hold : s->to - s->from);
+	return 2 * tables + scores_len(z) + 2 * keys * (s->hold < s->to - s->from ? s->hold : s->to - s->from);
 }
 
 /* Rows of pooled taps, of the samples of a batch. */
