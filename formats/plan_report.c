@@ -104,7 +104,9 @@ static void put_memory(struct text_out *t, const struct plan *p)
 	if (p->vram.need)
 		put(t, "device     %s of its memory", plan_size(text, (double)p->vram.need));
 	if (p->vram.need)
-		put(t, ", of which %s may be used\n", plan_size(text, (double)p->vram.left));
+		put(t, ", of which %s may be used", plan_size(text, (double)p->vram.left));
+	if (p->vram.need)
+		put(t, "; %s of weights cross over to it\n", plan_size(text, (double)p->vram.copied));
 }
 
 static void put_files(struct text_out *t, const struct plan *p)
@@ -134,9 +136,10 @@ static void put_time(struct text_out *t, const struct plan *p)
 	for (enum plan_bound b = 0; b < PLAN_BOUNDS; b++)
 		if (p->seconds[b] > 0)
 			put(t, " %s %s,", plan_bound_name(b), time_of(text, p->seconds[b]));
-	put(t, " so %s is the bound", plan_bound_name(p->bound));
+	if (p->seconds[p->bound] > 0)
+		put(t, " so the bound is %s", plan_bound_name(p->bound));
 	if (p->break_even > 0)
-		put(t, "; over weights from %.0f tokens on, arithmetic is", p->break_even);
+		put(t, "; arithmetic and weights break even at %.0f tokens", p->break_even);
 	text_char(t, '\n');
 }
 
@@ -216,9 +219,10 @@ static void json_memory(struct text_out *t, const struct plan *p)
 	json_count(t, "taps", m->taps);
 	json_count(t, "samples", m->samples);
 	json_count(t, "available", m->available);
-	put(t, "},\"device_memory\":{\"bytes\":%llu,\"available\":%llu}", (unsigned long long)p->vram.need,
-	    (unsigned long long)p->vram.left);
-	put(t, ",\"spill\":{\"held\":%llu", (unsigned long long)p->stream.held);
+	put(t, "},\"device_memory\":{\"bytes\":%llu", (unsigned long long)p->vram.need);
+	json_count(t, "available", p->vram.left);
+	json_count(t, "copied", p->vram.copied);
+	put(t, "},\"spill\":{\"held\":%llu", (unsigned long long)p->stream.held);
 	json_count(t, "rows", p->stream.spilled);
 	json_count(t, "written", p->written);
 	json_count(t, "read", p->read);

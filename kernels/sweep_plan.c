@@ -45,12 +45,14 @@ struct sizes {
 	size_t rows, element;   /* of a batch that is as full as the stream makes it; bytes */
 };
 
-static uint64_t layers_len(const struct sizes *z)
+static uint64_t layers_len(const struct sizes *z, size_t hold)
 {
 	const struct layer_len *l = &z->a.layer;
-	if (z->s->ops->host)
-		return loader_n_arenas(z->s) * (l->vectors + l->weights);
-	return z->a.window ? loader_n_arenas(z->s) * l->weights : 0;
+	struct sweep s = *z->s;
+	s.hold = hold;
+	if (s.ops->host)
+		return loader_n_arenas(&s) * (l->vectors + l->weights);
+	return z->a.window ? loader_n_arenas(&s) * l->weights : 0;
 }
 
 /* Frames whose rows are in a batch: as they came and, of another type, as they leave. */
@@ -74,7 +76,10 @@ static bool read_anywhere(const struct sizes *z, enum site site)
 	return false;
 }
 
-/* On the host whatever the device: what taps read of a batch, and a site on its way through a filter. */
+/* Copies of a site's rows on their way through a filter: those asked, its answer, and the answer's frame. */
+enum { FILTERED = 3 };
+
+/* On the host whatever the device: what taps read of a batch, and what filters change. */
 static uint64_t sites_len(const struct sizes *z)
 {
 	uint64_t a_row = 0, filtered = 0;
@@ -83,7 +88,7 @@ static uint64_t sites_len(const struct sizes *z)
 		a_row += read_anywhere(z, site) ? len : 0;
 		filtered = z->s->filters && len > filtered ? len : filtered;
 	}
-	return z->rows * (a_row + filtered);
+	return z->rows * (a_row + FILTERED * filtered);
 }
 
 static uint64_t batch_len(const struct sizes *z)
@@ -115,7 +120,7 @@ static uint64_t scores_len(const struct sizes *z)
 	bool read = read_anywhere(z, SITE_ATTN_SCORES) || read_anywhere(z, SITE_ATTN_PROBS);
 	if (!plain_anywhere(z))
 		return 0;
-	return (all < FRAME_ROWS_LEN ? all : FRAME_ROWS_LEN) + (read ? all : 0);
+	return (all < FRAME_ROWS_LEN ? all : FRAME_ROWS_LEN) * (z->s->filters ? FILTERED : 1) + (read ? all : 0);
 }
 
 /* Keys and values of a sample that is spread over batches, where one may still be there when the next comes, and tables by position. */
@@ -148,11 +153,24 @@ static void count_memory(struct plan *p, const struct sizes *z)
 	struct plan_memory *m = &p->memory;
 	const struct sweep *s = z->s;
 	size_t lanes = s->hold < s->to - s->from ? s->hold : s->to - s->from;
-	m->layers = layers_len(z);
+	m->layers = layers_len(z, s->hold);
+	m->layers_least = layers_len(z, 1);
 	m->stream = p->stream.held + p->stream.meta + frames_len(z, z->rows);
 	m->batch = batch_len(z) + sites_len(z);
 	m->taps = lanes * p->stream.tap_held + (lanes - 1) * p->stream.n_taps * ((uint64_t)4 << 20) + pools_len(z);
 	m->samples = samples_len(z);
+}
+
+/* What a window doesn't keep comes again for each batch. */
+static uint64_t copied_len(const struct sizes *z)
+{
+	const struct sweep *s = z->s;
+	const struct shares *a = &z->a;
+	uint64_t batches = a->rows ? (z->t->tokens + a->rows - 1) / a->rows : 0, len = a->layer.weights;
+	size_t slots = a->window ? s->ops->window_len(s->device, a->layer.column, 0) : 0, kept = a->window - slots;
+	if (a->window && a->window < s->ops->window_len(s->device, a->layer.column, len))
+		len = batches * (len - kept) + kept;
+	return s->ops->host ? 0 : (s->to - s->from) * len;
 }
 
 void sweep_plan(struct plan *p, const struct sweep *s)
@@ -166,6 +184,7 @@ void sweep_plan(struct plan *p, const struct sweep *s)
 	if (shares_choose(s, &z.a, z.wanted, &p->vram.refused) == 0)
 		p->vram.refused.text[0] = 0;
 	p->vram.need = shares_device_len(s, &z.a, z.wanted);
+	p->vram.copied = copied_len(&z);
 	p->vram.left = s->ops->host ? 0 : s->ops->spare(s->device);
 	z.rows = p->stream.tokens < z.a.rows ? (size_t)p->stream.tokens : z.a.rows;
 	count_memory(p, &z);

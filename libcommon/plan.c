@@ -6,8 +6,8 @@
 #include "memory.h"
 #include "plan_place.h"
 
-/* What the processor's and the kernel's own account may be off by. */
-#define ROOM ((uint64_t)16 << 20)
+/* Of what is available a part is left over in advice: it is another number a second later. */
+enum { SPARE_PART = 16 };
 /* Two generations of the spill overlap by what is given back at a time (spill.c). */
 #define OVERLAP ((uint64_t)192 << 20)
 
@@ -95,21 +95,22 @@ static void judge_memory(struct plan *p)
 {
 	const struct plan_memory *m = &p->memory;
 	char need[16], has[16], layers[16], rows[16];
-	uint64_t coming = memory_coming(m), others = coming - p->stream.held;
+	uint64_t coming = memory_coming(m), others = coming - p->stream.held, likely = m->available - m->available / SPARE_PART;
 	p->peak = m->now + coming;
 	if (coming <= m->available)
 		return;
 	plan_size(need, (double)coming);
 	plan_size(has, (double)m->available);
 	plan_size(layers, (double)m->layers);
-	if (others + ROOM < m->available) {
-		uint64_t mib = (m->available - others - ROOM) >> 20;
+	if (others < likely) {
+		uint64_t mib = (likely - others) >> 20;
 		plan_size(rows, (double)(p->stream.total - (mib << 20)));
 		problem(p, mem_format("memory: %s are needed and %s available; --ram %lluM would do, with %s of rows in the spill", need,
 		                      has, (unsigned long long)mib, rows));
 	} else {
-		problem(p, mem_format("memory: %s are needed and %s available; weights take %s: %s", need, has, layers,
-		                      p->hold > 1 ? "--hold 1 takes less" : "it needs a machine with more"));
+		bool less = coming - m->layers + m->layers_least <= m->available && p->hold > 1;
+		problem(p, mem_format("memory: %s are needed and %s available; weights take %s: %s would do", need, has, layers,
+		                      less ? "--hold 1" : "only a machine with more"));
 	}
 }
 

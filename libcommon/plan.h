@@ -44,11 +44,13 @@ struct plan_work {
 struct plan_memory {
 	uint64_t now;           /* that the program has already */
 	uint64_t layers, staging, stream, batch, taps, samples; /* samples: keys of long ones, and what goes by their length */
+	uint64_t layers_least;  /* layers with --hold 1 */
 	uint64_t available;     /* that the system can give */
 };
 
 struct plan_device {            /* of a device's own memory; all 0: it has none */
 	uint64_t need, left;
+	uint64_t copied;        /* bytes of weights that cross over to it: more than there are where they pass through for each batch */
 	struct error refused;   /* text "": it is enough */
 };
 
