@@ -66,11 +66,11 @@ static void put_weights(struct text_out *t, const struct plan *p)
 {
 	const struct plan_weights *w = &p->weights;
 	char all[SIZE], layer[SIZE];
-	put(t, "weights    %s to read, %s the largest layer, %.0f%% in the page cache", plan_size(all, (double)w->total),
+	put(t, "weights    %s, a layer %s, %.0f%% in the page cache", plan_size(all, (double)w->total),
 	    plan_size(layer, (double)w->layer), 100 * w->cached);
 	put_rate(t, "disk", w->disk);
 	put_rate(t, "cache", w->cache);
-	put_rate(t, "preparing them", p->work.put_rate);
+	put_rate(t, "prepared at", p->work.put_rate);
 	text_char(t, '\n');
 }
 
@@ -92,15 +92,15 @@ static void put_memory(struct text_out *t, const struct plan *p)
 	const struct plan_memory *m = &p->memory;
 	const struct { const char *name; uint64_t len; } parts[] = {
 		{ "weights", m->layers + m->staging }, { "stream", m->stream }, { "batch", m->batch }, { "taps", m->taps },
-		{ "long samples", m->samples },
+		{ "samples", m->samples },
 	};
 	char text[SIZE];
-	put(t, "memory     %s at the highest:", plan_size(text, (double)p->peak));
+	put(t, "memory     %s of", plan_size(text, (double)p->peak));
+	put(t, " %s:", plan_size(text, (double)(m->now + m->available)));
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		if (parts[i].len)
 			put(t, " %s %s,", parts[i].name, plan_size(text, (double)parts[i].len));
-	put(t, " the program %s;", plan_size(text, (double)m->now));
-	put(t, " %s available\n", plan_size(text, (double)m->available));
+	put(t, " program %s\n", plan_size(text, (double)m->now));
 	if (p->vram.need)
 		put(t, "device     %s of its memory", plan_size(text, (double)p->vram.need));
 	if (p->vram.need)
@@ -132,14 +132,14 @@ static void put_time(struct text_out *t, const struct plan *p)
 		put(t, "time       not known: the device has no memory for a probe\n");
 		return;
 	}
-	put(t, "time       about %s:", time_of(text, p->total));
-	for (enum plan_bound b = 0; b < PLAN_BOUNDS; b++)
+	put(t, "time       about %s", time_of(text, p->total));
+	for (enum plan_bound b = 0, any = 0; b < PLAN_BOUNDS; b++)
 		if (p->seconds[b] > 0)
-			put(t, " %s %s,", plan_bound_name(b), time_of(text, p->seconds[b]));
+			put(t, "%s %s %s", any++ ? "," : ":", plan_bound_name(b), time_of(text, p->seconds[b]));
 	if (p->seconds[p->bound] > 0)
-		put(t, " so the bound is %s", plan_bound_name(p->bound));
+		put(t, "; the bound is %s", plan_bound_name(p->bound));
 	if (p->break_even > 0)
-		put(t, "; arithmetic and weights break even at %.0f tokens", p->break_even);
+		put(t, ", arithmetic from %.0f tokens on", p->break_even);
 	text_char(t, '\n');
 }
 

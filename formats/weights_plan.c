@@ -1,6 +1,7 @@
 #include "weights_plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "fetch.h"
@@ -16,7 +17,7 @@ enum {
 /* The part of the weights that layers from..to-1 are read by. */
 struct ranges {
 	struct fetch_range *range;
-	size_t n, start;        /* where reading begins: another place every time, so that a plan doesn't meet what the last one read */
+	size_t n, start;        /* where reading begins: somewhere else every time, so that no plan meets what the last one read */
 	uint64_t len;
 };
 
@@ -99,6 +100,7 @@ int weights_plan(struct plan *p, const struct checkpoint *c, void *staging, size
 	struct plan_weights *w = &p->weights;
 	struct ranges all = { 0 };
 	p->memory.staging = staging_len;
+	memset(staging, 0, staging_len); /* or the first slice would pay for the pages */
 	for (size_t layer = p->from; layer < p->to; layer++) {
 		uint64_t len = checkpoint_layer_len(c, layer);
 		w->layer = len > w->layer ? len : w->layer;

@@ -123,7 +123,7 @@ static uint64_t scores_len(const struct sizes *z)
 	return (all < FRAME_ROWS_LEN ? all : FRAME_ROWS_LEN) * (z->s->filters ? FILTERED : 1) + (read ? all : 0);
 }
 
-/* Keys and values of a sample that is spread over batches, where one may still be there when the next comes, and tables by position. */
+/* Keys and values of a sample that is spread over batches, beside which the next one's may begin, and tables by position. */
 static uint64_t samples_len(const struct sizes *z)
 {
 	const struct sweep *s = z->s;

@@ -6,8 +6,8 @@
 #include "sweep.h"
 
 /*
- * Fills p->work (with rates that are measured, plan_probe.h), p->memory and p->vram.  p->stream and p->memory.now and staging are known, s->from and to are set, and
- * nothing of the sweep is open.
+ * Fills p->work (with rates that are measured, plan_probe.h), p->memory and p->vram.  Known are p->stream and, of p->memory, now
+ * and staging; s->from and to are set, and nothing of the sweep is open.
  */
 void sweep_plan(struct plan *p, const struct sweep *s);
 

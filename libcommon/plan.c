@@ -156,8 +156,9 @@ static void judge_place(struct plan *p, size_t i)
 	if (place->need <= place->free)
 		return;
 	char *change = file_change(p, most, place->need - place->free);
-	problem(p, mem_format("%s: %s will be written there and %s are free; %s", place->directory, plan_size(need, (double)place->need),
-	                      plan_size(has, (double)place->free), change));
+	plan_size(need, (double)place->need);
+	plan_size(has, (double)place->free);
+	problem(p, mem_format("%s: %s will be written there and %s are free; %s", place->directory, need, has, change));
 	free(change);
 }
 

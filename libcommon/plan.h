@@ -1,7 +1,7 @@
 /*
- * What a run of layers will need and take, before any work.  Those who know put in the numbers: the stream's frames
- * (plan_stream.h), the checkpoint (formats/weights_plan.h), the model's shapes and the back end (kernels/sweep_plan.h), the file
- * systems (plan_place.h).  What follows from them is here.
+ * What a run of layers will need and take, before any work.  Those who know put in the numbers: of the stream's frames
+ * plan_stream.h, of the checkpoint weights_plan.h, of the model's shapes and the back end sweep_plan.h, of the file systems
+ * plan_place.h.  What follows from them is here.
  */
 #ifndef PLAN_H
 #define PLAN_H
@@ -50,7 +50,7 @@ struct plan_memory {
 
 struct plan_device {            /* of a device's own memory; all 0: it has none */
 	uint64_t need, left;
-	uint64_t copied;        /* bytes of weights that cross over to it: more than there are where they pass through for each batch */
+	uint64_t copied;        /* bytes of weights that cross over to it, some for each batch where they pass through */
 	struct error refused;   /* text "": it is enough */
 };
 

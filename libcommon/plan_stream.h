@@ -17,8 +17,8 @@ struct plan_frames {
 	const char *output;             /* where; as output_open's */
 };
 
-/* Walks the stream to its end (tms_skim), fills p->stream and p->memory.now, and adds the files that will be written.  p->m, from, to, hold, ram and
- * spill are set.  0 or -1. */
+/* Walks the stream to its end (tms_skim), fills p->stream and p->memory.now, and adds the files that will be written.  p->m,
+ * from, to, hold, ram and spill are set.  0 or -1. */
 int plan_walk(struct plan *p, const struct plan_frames *f, struct error *e) MUST_CHECK;
 
 #endif

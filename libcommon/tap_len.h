@@ -9,8 +9,8 @@
 
 struct tap_len;
 
-/* For taps_plan's taps, which stay the caller's; otherwise as taps_open.  Layers are those of the step.  work: the type that rows
- * are computed in.  NULL and e. */
+/* For taps_plan's taps, which stay the caller's; otherwise as taps_open.  Layers are those of the step.  work: the type that
+ * rows are computed in.  NULL and e. */
 struct tap_len *tap_len_open(struct taps *t, const struct tms_header *header, const struct tms_step *step, enum dtype dtype,
                              enum dtype work, struct error *e) MUST_CHECK;
 
