@@ -137,9 +137,9 @@ static void put_time(struct text_out *t, const struct plan *p)
 		if (p->seconds[b] > 0)
 			put(t, "%s %s %s", any++ ? "," : ":", plan_bound_name(b), time_of(text, p->seconds[b]));
 	if (p->seconds[p->bound] > 0)
-		put(t, "; the bound is %s", plan_bound_name(p->bound));
+		put(t, "; bound by %s", plan_bound_name(p->bound));
 	if (p->break_even > 0)
-		put(t, ", arithmetic from %.0f tokens on", p->break_even);
+		put(t, ", %s from %.0f tokens on", p->bound == PLAN_ARITHMETIC ? "as" : "by arithmetic", p->break_even);
 	text_char(t, '\n');
 }
 

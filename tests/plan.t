@@ -206,7 +206,6 @@ fs = os.statvfs(".")
 holes("memory.tms", memory + 3)
 holes("disk.tms", fs.f_bavail * fs.f_frsize // (6 << 31) + 2)
 END
-test -s memory.tms && test -s disk.tms || skip_all "no room for files of holes"
 samples 8 "3 4" | tok -f ids | embed -m giant -o giant.tms
 
 # refuses NAME PATTERN ARGUMENTS: exit status 1, and a line that says why
@@ -228,4 +227,24 @@ is "what would do does: --ram $do" "$(grep 'impossible memory' said)" ""
 refuses "more than the disk has room for" "a\.tms pooled \(SITE/last\) would take about" -m "$MOOD" --ram 0 --spill /dev/shm -n --tap resid_post=a.tms disk.tms
 ok "what would do does: /last" sh -c 'layer-run -m "$0" --plan --hold 9 -n --tap resid_post/last=a.tms disk.tms' "$MOOD"
 ok "as JSON" sh -c '! layer-run -m giant --plan --json giant.tms >said && grep -q "\"possible\":false,\"problems\":\[\"memory:" said'
+
+# -------- a GPU's memory, of the fake one
+
+samples 10 "3" | tok -f ids | embed -m dense -o few.tms
+
+# on_gpu MIB ARGUMENTS
+on_gpu()
+{
+	mib=$1
+	shift
+	ONELAYER_CUDA_MODULE=$BUILD/cuda-host/onelayer-cuda.so ONELAYER_FAKE_GPU=memory=2000,forward \
+		layer-run --device cuda --vram "${mib}M" -m dense "$@"
+}
+
+least=$(on_gpu 1 few.tms 2>&1 | sed -n 's/.*--vram \([0-9]*\)M is the least.*/\1/p')
+on_gpu "$least" --plan few.tms >said
+is "a device's least memory: exit status 1" $? 1
+enough=$(sed -n 's/^impossible .*--vram \([0-9]*\)M would do.*/\1/p' said)
+ok "what would do does, by the plan: --vram ${enough}M" on_gpu "$enough" --plan few.tms
+ok "and by the run" on_gpu "$enough" -o out.tms few.tms
 done_testing
