@@ -234,19 +234,39 @@ static void enter_layer(struct checkpoint *c, size_t layer)
 			fetch_drop(&c->cold[(layer - i) % SHARED_LAYERS]);
 }
 
+/* The caller frees them. */
+static struct fetch_range *ranges_of(const struct piece *piece, size_t n)
+{
+	struct fetch_range *range = mem_zero(n, sizeof *range);
+	for (size_t i = 0; i < n; i++) {
+		const struct piece *p = &piece[i];
+		const struct safetensors *file = p->tensor->file;
+		uint64_t offset = p->tensor->is->offset + p->at;
+		range[i] = (struct fetch_range){ file->fd, file->path, offset, (size_t)p->len };
+	}
+	return range;
+}
+
+size_t checkpoint_piece_len(size_t staging_len)
+{
+	return staging_len / STAGING_PIECES;
+}
+
+struct fetch_range *checkpoint_layer_ranges(const struct checkpoint *c, size_t layer, size_t piece_len, size_t *n)
+{
+	struct piece *piece = pieces_cut(&c->layout.layer[layer], piece_len, n);
+	struct fetch_range *range = ranges_of(piece, *n);
+	free(piece);
+	return range;
+}
+
 int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, size_t staging_len,
                           checkpoint_put *put, void *context, struct error *e)
 {
 	struct layer_read r = { c, &c->layout.layer[layer], NULL, put, context };
 	size_t n;
-	r.piece = pieces_cut(r.parts, staging_len / STAGING_PIECES, &n);
-	struct fetch_range *range = mem_zero(n, sizeof *range);
-	for (size_t i = 0; i < n; i++) {
-		const struct piece *p = &r.piece[i];
-		const struct safetensors *file = p->tensor->file;
-		uint64_t offset = p->tensor->is->offset + p->at;
-		range[i] = (struct fetch_range){ file->fd, file->path, offset, (size_t)p->len };
-	}
+	r.piece = pieces_cut(r.parts, checkpoint_piece_len(staging_len), &n);
+	struct fetch_range *range = ranges_of(r.piece, n);
 	struct fetch_cold *cold = NULL;
 	if (c->pace) {
 		enter_layer(c, layer);

@@ -78,6 +78,12 @@ typedef int checkpoint_put(void *context, const struct part *part, struct error 
 int checkpoint_read_layer(struct checkpoint *c, size_t layer, void *staging, size_t staging_len,
                           checkpoint_put *put, void *context, struct error *e) MUST_CHECK;
 
+/* How long a piece is that is read at a time into so much staging; and the pieces of a layer, in file order, without reading
+ * them: (*n), freed by the caller. */
+size_t checkpoint_piece_len(size_t staging_len);
+struct fetch_range;
+struct fetch_range *checkpoint_layer_ranges(const struct checkpoint *c, size_t layer, size_t piece_len, size_t *n);
+
 /*
  * From now on layers are read in step with other processes that name the same file (pace.h), up to the one before `end`: what
  * one of them reads from disk the others find in the page cache.  0, or -1 and e.

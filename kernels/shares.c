@@ -122,6 +122,11 @@ static void share_window(const struct sweep *s, struct shares *a, const bool wan
 	a->window = a->once ? all : a->window;
 }
 
+uint64_t shares_device_len(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
+{
+	return s->ops->host ? 0 : room_len(s, a, wanted);
+}
+
 static void tell_shares(const struct sweep *s, const struct shares *a, const bool wanted[SITE_COUNT])
 {
 	size_t len = device_len(s, a, wanted);
@@ -137,7 +142,7 @@ static void tell_shares(const struct sweep *s, const struct shares *a, const boo
 		progress_note("what doesn't fit there is copied for each batch of %zu rows", a->rows);
 }
 
-int shares_find(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
+int shares_choose(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
 {
 	size_t n_layers = s->to - s->from;
 	*a = (struct shares){ .layer = most_layer_len(s), .tile = s->ops->row_tile, .hold = s->hold < n_layers ? s->hold : n_layers };
@@ -151,8 +156,15 @@ int shares_find(const struct sweep *s, struct shares *a, const bool wanted[SITE_
 	}
 	if (!fits(s, *a, a->rows, wanted))
 		share_window(s, a, wanted);
-	if (check_room(s, a, wanted, e) < 0)
+	return check_room(s, a, wanted, e);
+}
+
+int shares_find(const struct sweep *s, struct shares *a, const bool wanted[SITE_COUNT], struct error *e)
+{
+	if (shares_choose(s, a, wanted, e) < 0)
 		return -1;
+	if (s->ops->host)
+		return 0;
 	tell_shares(s, a, wanted);
 	return a->window ? s->ops->open_window(s->device, a->window, a->layer.column, e) : 0;
 }

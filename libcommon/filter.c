@@ -42,6 +42,7 @@ struct filters {
 	const struct model *m;
 	struct filter *filters;
 	size_t n;
+	bool idle;              /* commands aren't started */
 };
 
 /* -------- threads */
@@ -210,13 +211,13 @@ static int filter_open(struct filters *all, struct filter *f, const struct filte
 	if (status < 0 || (status > 0 && expect_rows(f, all->m, step, e) < 0))
 		return blame(f, e);
 	if (status == 0)
-		return start(f, header, e);
+		return all->idle ? 0 : start(f, header, e);
 	tell(f, item);
 	return 0;
 }
 
-struct filters *filters_open(const struct filter_options *o, const char *program, const struct model *m,
-                             const struct tms_header *header, const struct tms_step *step, struct error *e)
+static struct filters *open_all(const struct filter_options *o, bool idle, const char *program, const struct model *m,
+                                const struct tms_header *header, const struct tms_step *step, struct error *e)
 {
 	struct filters *all = mem_zero(1, sizeof *all);
 	struct tms_header h;
@@ -224,6 +225,7 @@ struct filters *filters_open(const struct filter_options *o, const char *program
 	h.kind = TMS_ACTS;
 	h.order = TMS_ORDER_ANY;
 	all->m = m;
+	all->idle = idle;
 	all->filters = mem_zero(o->list.n, sizeof *all->filters);
 	int status = 0;
 	for (size_t i = 0; i < o->list.n && status == 0; i++)
@@ -234,6 +236,18 @@ struct filters *filters_open(const struct filter_options *o, const char *program
 		return NULL;
 	}
 	return all;
+}
+
+struct filters *filters_open(const struct filter_options *o, const char *program, const struct model *m,
+                             const struct tms_header *header, const struct tms_step *step, struct error *e)
+{
+	return open_all(o, false, program, m, header, step, e);
+}
+
+struct filters *filters_check(const struct filter_options *o, const char *program, const struct model *m,
+                              const struct tms_header *header, const struct tms_step *step, struct error *e)
+{
+	return open_all(o, true, program, m, header, step, e);
 }
 
 bool filters_any(const struct filters *f)

@@ -41,6 +41,10 @@ struct filters;
 struct filters *filters_open(const struct filter_options *o, const char *program, const struct model *m,
                              const struct tms_header *header, const struct tms_step *step, struct error *e) MUST_CHECK;
 
+/* The same without starting a command: to see whether it could be, and which sites would be filtered.  Ended by filters_abort. */
+struct filters *filters_check(const struct filter_options *o, const char *program, const struct model *m,
+                              const struct tms_header *header, const struct tms_step *step, struct error *e) MUST_CHECK;
+
 bool filters_any(const struct filters *f);
 
 /* Adds the sites that are filtered in that layer (-1: outside the block). */

@@ -95,6 +95,17 @@ int hooks_start(struct hooks *h, const struct tms_header *header, const struct t
 	return hooks_filter(h, header, step, e) < 0 ? -1 : hooks_tap(h, header, step, work, e);
 }
 
+int hooks_check(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
+                struct tap_len **lens, struct error *e)
+{
+	enum dtype dtype;
+	if (resid_dtype("--tap-dtype", h->options->tap_dtype, work, &dtype, e) < 0)
+		return -1;
+	h->filters = filters_check(&h->options->filters, h->program, h->m, header, step, e);
+	*lens = h->filters ? tap_len_open(h->taps, header, step, dtype, work, e) : NULL;
+	return *lens ? 0 : -1;
+}
+
 int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct error *e)
 {
 	struct filters *filters = h->filters;

@@ -9,6 +9,7 @@
 #include "patch.h"
 #include "run_state.h"
 #include "tap.h"
+#include "tap_len.h"
 
 struct hook_options {
 	struct option_list taps, patches;
@@ -61,6 +62,11 @@ int hooks_tap(struct hooks *h, const struct tms_header *header, const struct tms
 /* Both. */
 int hooks_start(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
                 struct error *e) MUST_CHECK;
+
+/* What hooks_start would refuse is refused, and nothing is started or opened; *lens (tap_len_close) measures taps' streams.
+ * hooks_finish with a status other than 0 ends it. */
+int hooks_check(struct hooks *h, const struct tms_header *header, const struct tms_step *step, enum dtype work,
+                struct tap_len **lens, struct error *e) MUST_CHECK;
 
 /* After the last row: filters must end well, patches of layers from..to-1 have found their places, taps are committed (all
  * outputs of a run that can be resumed together); or with another status than 0 all is dropped.  Frees in any case.  0, or the

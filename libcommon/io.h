@@ -89,6 +89,10 @@ int output_complete_kept(const char *path, const char *id, uint64_t len, struct 
 /* The name that it will have in the end, absolute and behind symbolic links; the caller's.  NULL: no regular file can be there. */
 char *output_final_name(const char *path, struct error *e) MUST_CHECK;
 
+/* Where output_open would make the file of that path: *final receives its absolute name, the caller's, or NULL where none is made
+ * (standard output, a command, what is written in place).  Nothing is opened.  -1: output_open would fail. */
+int output_where(const char *path, char **final, struct error *e) MUST_CHECK;
+
 /* An output that writes to fd, which it takes over, and renames nothing.  Where fd is a pipe whose reader went away, a write
  * fails and no signal comes. */
 void output_from_fd(struct output *o, int fd, const char *name);

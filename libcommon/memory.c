@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void mem_exhausted(void)
 {
@@ -107,6 +108,17 @@ void *mem_try_huge(size_t size, const char *what, struct error *e)
 	if (p)
 		(void)!madvise(p, size, MADV_HUGEPAGE);
 	return p;
+}
+
+uint64_t mem_resident(void)
+{
+	unsigned long long all, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+	if (f && fscanf(f, "%llu %llu", &all, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return resident * (unsigned long long)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t mem_available(void)

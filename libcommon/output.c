@@ -297,6 +297,28 @@ static void release(struct output *o)
 	*o = (struct output){ .fd = -1 };
 }
 
+int output_where(const char *path, char **final, struct error *e)
+{
+	*final = NULL;
+	if (!path || !strcmp(path, "-") || path[0] == '|')
+		return 0;
+	if (!*path)
+		return error_set(e, "an output's file name is empty");
+	if (in_place(path))
+		return access(path, W_OK) == 0 ? 0 : error_errno(e, "%s", path);
+	*final = resolve(path, e);
+	if (!*final)
+		return -1;
+	char *directory = directory_of(*final);
+	bool closed = access(directory, W_OK) < 0 || (access(*final, F_OK) == 0 && access(*final, W_OK) < 0);
+	free(directory);
+	if (!closed)
+		return 0;
+	free(*final);
+	*final = NULL;
+	return error_errno(e, "%s", path);
+}
+
 /* The file under its final name, whole and on disk. */
 static int settle(struct output *o, struct error *e)
 {

@@ -122,6 +122,14 @@ static int lock(struct run_state *s, struct error *e)
 	return status;
 }
 
+char *run_state_place(const char *dir)
+{
+	const char *slash = strrchr(dir, '/');
+	if (access(dir, F_OK) == 0)
+		return mem_string(dir);
+	return !slash ? mem_string(".") : mem_slice(dir, slash == dir ? 1 : (size_t)(slash - dir));
+}
+
 static int open_directory(struct run_state *s, struct error *e)
 {
 	if (mkdir(s->dir, 0777) < 0 && errno != EEXIST)

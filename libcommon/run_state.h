@@ -16,6 +16,9 @@
 
 struct run_state;
 
+/* The directory whose file system will hold what goes to dir: itself, or where it would be made.  The caller's. */
+char *run_state_place(const char *dir);
+
 /* What must be the same for a run to go on.  The history's options belong to it, and must be complete. */
 struct run_facts {
 	const struct model *m;

@@ -97,3 +97,20 @@ int source_take(struct source *s, void *to, size_t n, struct error *e)
 	}
 	return 1;
 }
+
+int source_pass(struct source *s, uint64_t n, struct error *e)
+{
+	while (n) {
+		size_t k = n < s->len ? (size_t)n : s->len;
+		source_skip(s, k);
+		n -= k;
+		if (n && lseek(s->fd, (off_t)n, SEEK_CUR) >= 0) {
+			s->offset += n;
+			return 1;
+		}
+		int more = n ? source_need(s, 1, e) : 1;
+		if (more <= 0)
+			return more;
+	}
+	return 1;
+}

@@ -35,4 +35,8 @@ int source_leap(struct source *s, uint64_t n, struct error *e) MUST_CHECK;
 /* The next n bytes into memory of the caller's, large ones without a copy between.  1, 0 or -1 as source_need. */
 int source_take(struct source *s, void *to, size_t n, struct error *e) MUST_CHECK;
 
+/* Passes over the next n bytes, unread where the descriptor can seek: what a file lacks then shows at the next read.  1, 0 or -1
+ * as source_need. */
+int source_pass(struct source *s, uint64_t n, struct error *e) MUST_CHECK;
+
 #endif

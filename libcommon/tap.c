@@ -6,24 +6,6 @@
 #include "memory.h"
 #include "spill.h"
 
-/* One tap's one site in one layer, while the layer's rows come in. */
-struct cell {
-	struct tap *tap;
-	enum site site;
-	size_t dim[FRAME_DIMS], width;  /* of a row; for scores, of the piece's sample */
-	int n_dims;
-	enum dtype dtype;
-	/* rows as they are: the piece that is being filled */
-	struct frame_cursor cursor;
-	struct frame piece;
-	size_t due, have;               /* rows of it */
-	void *rows;
-	size_t rows_capacity;
-	/* pooled: what of this frame has ended */
-	struct pooler *pooler;
-	struct frame *pooled;
-};
-
 /* Frames of layers behind the one that is written at present wait here; only --hold has any. */
 struct lane {
 	int layer;
@@ -33,14 +15,6 @@ struct lane {
 };
 
 /* -------- lanes */
-
-static void cell_open(struct cell *c, struct tap *tap, enum site s, const struct taps *t)
-{
-	*c = (struct cell){ .tap = tap, .site = s, .dtype = t->dtype };
-	c->n_dims = site_shape(s, t->m, c->dim);
-	if (tap->pool.kind != POOL_NONE)
-		c->pooler = pooler_open(&tap->pool);
-}
 
 static struct lane *lane_open(struct taps *t, int layer)
 {
@@ -55,17 +29,14 @@ static struct lane *lane_open(struct taps *t, int layer)
 	for (enum site s = 0; s < SITE_COUNT; s++)
 		for (size_t i = 0; i < t->n_taps; i++)
 			if (tap_reads(&t->taps[i], t->m, s, layer))
-				cell_open(&lane->cells[lane->n_cells++], &t->taps[i], s, t);
+				tap_cell_open(&lane->cells[lane->n_cells++], t, &t->taps[i], s);
 	return lane;
 }
 
 static void lane_release(struct taps *t, struct lane *lane)
 {
 	for (size_t i = 0; i < lane->n_cells; i++) {
-		frame_cut_release(&lane->cells[i].cursor);
-		free(lane->cells[i].rows);
-		pooler_close(lane->cells[i].pooler);
-		frame_free(lane->cells[i].pooled);
+		tap_cell_release(&lane->cells[i]);
 	}
 	free(lane->cells);
 	for (size_t i = 0; i < t->n_streams; i++)
@@ -126,77 +97,13 @@ int taps_layer_end(struct taps *t, int layer, struct error *e)
 
 /* -------- rows */
 
-static void describe(struct frame *f, const struct cell *c, int layer, const struct frame *like, enum dtype dtype)
-{
-	f->site = text_of(site_name(c->site));
-	f->layer = layer;
-	f->dtype = dtype;
-	memcpy(f->dim, c->dim, sizeof c->dim);
-	f->n_dims = c->n_dims;
-	f->variant = like->variant;
-}
-
-static enum dtype cell_dtype(const struct cell *c, enum dtype work)
-{
-	if (c->site == SITE_EXPERT_IDX)
-		return DTYPE_I32;
-	return c->dtype == DTYPE_NONE ? work : c->dtype;
-}
-
-static size_t row_width(const struct cell *c)
-{
-	size_t n = 1;
-	for (int i = 0; i < c->n_dims; i++)
-		n *= c->dim[i];
-	return n;
-}
-
-/*
- * The next piece of `like`: as frame_cut says, and for scores the rows of one sample, whose length is a dimension.
- * 1, or 0 when all of the frame has been given.
- */
-static int next_piece(struct cell *c, const struct frame *like, enum dtype dtype)
-{
-	if (!site_by_length(c->site)) {
-		if (!c->width)
-			c->width = row_width(c);
-		return frame_cut(like, c->width * dtype_size(dtype), &c->cursor, &c->piece);
-	}
-	/* frame_cut with rows so long that no two samples share a piece would cut too finely: walk by sample. */
-	if (c->cursor.sample == like->n_samples)
-		return 0;
-	const struct sample *s = &like->samples[c->cursor.sample];
-	c->dim[1] = s->len;
-	c->width = row_width(c);
-	size_t row_len = c->width * dtype_size(dtype), room = row_len ? FRAME_ROWS_LEN / row_len : 1;
-	size_t left = s->n - c->cursor.offset, n = left < room ? left : room ? room : 1;
-	mem_grow((void **)&c->cursor.samples, &c->cursor.capacity, 1, sizeof *s);
-	c->cursor.samples[0] = *s;
-	c->cursor.samples[0].first += c->cursor.offset;
-	c->cursor.samples[0].n = (uint32_t)n;
-	c->piece = (struct frame){ .samples = c->cursor.samples, .n_samples = 1, .layer = -1, .variant = -1 };
-	c->cursor.offset += (uint32_t)n;
-	if (c->cursor.offset == s->n) {
-		c->cursor.sample++;
-		c->cursor.offset = 0;
-	}
-	return 1;
-}
-
-static void restart(struct cell *c)
-{
-	c->cursor.sample = 0;
-	c->cursor.offset = 0;
-	c->cursor.started = 0;
-}
-
 /* Takes up the next piece that has rows; pieces without any (empty samples) are written as they are met. */
 static int begin_piece(struct taps *t, struct lane *lane, struct cell *c, const struct frame *like, enum dtype dtype,
                        struct error *e)
 {
 	c->have = c->due = 0;
-	while (next_piece(c, like, dtype)) {
-		describe(&c->piece, c, lane->layer, like, dtype);
+	while (tap_next_piece(c, like, dtype)) {
+		tap_describe(&c->piece, c, lane->layer, like, dtype);
 		c->piece.rows = NULL;
 		c->due = frame_n_rows(&c->piece);
 		size_t len = c->due * c->width * dtype_size(dtype);
@@ -278,8 +185,8 @@ static int pool_rows(struct cell *c, int layer, const struct frame *like, const 
 {
 	struct frame f = { .rows = (void *)rows->at[c->site] }, *out;
 	const double *const *sums = rows->sums ? rows->sums(rows->context, c->site, c->tap->pool_index) : NULL;
-	c->width = row_width(c);
-	describe(&f, c, layer, like, rows->work);
+	c->width = tap_cell_width(c);
+	tap_describe(&f, c, layer, like, rows->work);
 	f.samples = frame_slice(like, first, n, &f.n_samples);
 	int status = sums ? pooler_put(c->pooler, &f, sums, &out, e) : pooler_add(c->pooler, &f, &out, e);
 	free(f.samples);
@@ -296,7 +203,7 @@ static int end_pooled(struct taps *t, struct lane *lane, struct cell *c, const s
 	if (!f)
 		return 0;
 	enum dtype had = f->dtype;
-	describe(f, c, lane->layer, like, dtype);
+	tap_describe(f, c, lane->layer, like, dtype);
 	f->pool = text_of(c->tap->pool_text);
 	if (f->rows && had != dtype) {
 		size_t n = frame_n_rows(f) * c->width;
@@ -342,7 +249,7 @@ static int put_step(struct taps *t, struct lane *lane, const struct frame *like,
 {
 	for (size_t i = 0; i < lane->n_cells; i++) {
 		struct cell *c = &lane->cells[i];
-		enum dtype dtype = cell_dtype(c, rows->work);
+		enum dtype dtype = tap_cell_dtype(c, rows->work);
 		if (!takes_rows(c))
 			continue;
 		if (put_rows(c, rows, skip, n, dtype, e) < 0)
@@ -363,8 +270,8 @@ int taps_put(struct taps *t, int layer, const struct frame *like, size_t first, 
 		struct cell *c = &lane->cells[i];
 		if (!takes_rows(c))
 			continue;
-		restart(c);
-		if (begin_piece(t, lane, c, like, cell_dtype(c, rows->work), e) < 0)
+		tap_cell_begin(c);
+		if (begin_piece(t, lane, c, like, tap_cell_dtype(c, rows->work), e) < 0)
 			return -1;
 	}
 	for (size_t done = 0, step; done < n; done += step) {
@@ -377,7 +284,7 @@ int taps_put(struct taps *t, int layer, const struct frame *like, size_t first, 
 			return -1;
 	for (size_t i = 0; first + n == total && i < lane->n_cells; i++) {
 		struct cell *c = &lane->cells[i];
-		if (takes_pooled(c) && end_pooled(t, lane, c, like, cell_dtype(c, rows->work), e) < 0)
+		if (takes_pooled(c) && end_pooled(t, lane, c, like, tap_cell_dtype(c, rows->work), e) < 0)
 			return -1;
 	}
 	return 0;
@@ -394,7 +301,7 @@ const double *taps_sum(const struct taps *t, int layer, enum site site, size_t p
 		struct frame f = { .rows = NULL };
 		if (c->site != site || !takes_pooled(c) || c->tap->pool_index != pool)
 			continue;
-		describe(&f, c, layer, like, DTYPE_F64);
+		tap_describe(&f, c, layer, like, DTYPE_F64);
 		return pooler_sum(c->pooler, &f, s);
 	}
 	return NULL;

@@ -90,10 +90,10 @@ static int tap_open(struct taps *t, struct tap *tap, const char *text, const cha
 	return check_twice(t, tap, e);
 }
 
-static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct run_state *state,
-                        struct error *e)
+void taps_take_header(struct taps *t, const struct tms_header *from)
 {
 	struct tms_header *header = &t->header;
+	tms_header_release(header);
 	tms_header_copy(header, from);
 	free(header->model);
 	free(header->fingerprint);
@@ -101,6 +101,13 @@ static int streams_open(struct taps *t, const struct tms_header *from, const str
 	header->order = TMS_ORDER_LAYER;
 	header->model = mem_string(t->m->name);
 	header->fingerprint = mem_string(t->m->fingerprint);
+}
+
+static int streams_open(struct taps *t, const struct tms_header *from, const struct tms_step *step, struct run_state *state,
+                        struct error *e)
+{
+	struct tms_header *header = &t->header;
+	taps_take_header(t, from);
 	for (size_t i = 0; i < t->n_streams; i++) {
 		t->streams[i].writer = run_state_create(state, t->streams[i].target, header, step, e);
 		if (!t->streams[i].writer)

@@ -64,6 +64,9 @@ const char *tms_name(const struct tms_reader *r);
  */
 int tms_next(struct tms_reader *r, struct frame **f, struct error *e) MUST_CHECK;
 
+/* From now on frames come without their rows, which are passed over: unread in a file, and unproved. */
+void tms_skim(struct tms_reader *r);
+
 /* XXH3-64 of the stream's header, metas and sums: the trailer's checksum.  Valid once tms_next has returned 0. */
 uint64_t tms_checksum(const struct tms_reader *r);
 
@@ -147,6 +150,14 @@ int tms_sync(struct tms_writer *w, struct error *e) MUST_CHECK;
 /* Writes the trailer ahead of tms_finish.  0 or -1. */
 int tms_end(struct tms_writer *w, struct error *e) MUST_CHECK;
 
+/*
+ * A stream that is only measured: nothing is written anywhere, and frames need no rows.  step NULL: the header as it is, with no
+ * history added.  Ended by tms_abort.  tms_measured: bytes of the stream if it ended here.
+ */
+struct tms_writer *tms_measure(const char *name, const struct tms_header *h, const struct tms_step *step, struct error *e)
+	MUST_CHECK;
+uint64_t tms_measured(const struct tms_writer *w);
+
 /* Writes one frame (cut by frame_cut where it is too large); flushed at once into a pipe.  0 or -1. */
 int tms_write(struct tms_writer *w, const struct frame *f, struct error *e) MUST_CHECK;
 
@@ -158,5 +169,8 @@ int tms_finish(struct tms_writer *w, struct error *e) MUST_CHECK;
 
 /* Frees without a trailer; nothing is left under the final name.  NULL is allowed. */
 void tms_abort(struct tms_writer *w);
+
+/* The one where status is 0, else the other, and status is returned; so it is for NULL. */
+int tms_settle(struct tms_writer *w, int status, struct error *e) MUST_CHECK;
 
 #endif

@@ -18,8 +18,11 @@
 /* Rows up to this size are copied behind their meta: one write(2) is cheaper than two. */
 #define JOIN_LEN ((size_t)64 << 10)
 
+static const struct tms_options as_it_is = { .plain_history = true };
+
 struct tms_writer {
 	struct output output;
+	bool measures;                  /* nothing is written */
 	enum tms_order order;
 	size_t n_variants;
 	int layer;                      /* of the last frame that had one */
@@ -33,7 +36,7 @@ struct tms_writer {
 static int emit(struct tms_writer *w, const void *p, size_t len, struct error *e)
 {
 	w->offset += len;
-	return len ? output_write(&w->output, p, len, e) : 0;
+	return len && !w->measures ? output_write(&w->output, p, len, e) : 0;
 }
 
 static int write_header(struct tms_writer *w, const struct tms_header *h, const struct tms_step *step,
@@ -88,11 +91,12 @@ static int go_on(struct tms_writer *w, const struct tms_place *at, struct error 
 	return 0;
 }
 
-struct tms_writer *tms_create_on(struct output *output, const struct tms_header *h, const struct tms_step *step,
+static struct tms_writer *create(struct output output, bool measures, const struct tms_header *h, const struct tms_step *step,
                                  const struct tms_options *options, const struct tms_place *at, struct error *e)
 {
 	struct tms_writer *w = mem_zero(1, sizeof *w);
-	w->output = *output;
+	w->output = output;
+	w->measures = measures;
 	w->order = h->order;
 	w->n_variants = h->n_variants;
 	w->layer = -1;
@@ -106,28 +110,45 @@ struct tms_writer *tms_create_on(struct output *output, const struct tms_header 
 	return w;
 }
 
+struct tms_writer *tms_create_on(struct output *output, const struct tms_header *h, const struct tms_step *step,
+                                 const struct tms_options *options, const struct tms_place *at, struct error *e)
+{
+	return create(*output, false, h, step, options, at, e);
+}
+
 struct tms_writer *tms_create(const char *path, const struct tms_header *h, const struct tms_step *step,
                               const struct tms_options *options, struct error *e)
 {
 	struct output output;
 	if (output_open(&output, path, true, e) < 0)
 		return NULL;
-	return tms_create_on(&output, h, step, options, NULL, e);
+	return create(output, false, h, step, options, NULL, e);
 }
 
 struct tms_writer *tms_create_fd(int fd, const char *name, const struct tms_header *h, struct error *e)
 {
-	static const struct tms_options as_it_is = { .plain_history = true };
 	struct output output;
 	output_from_fd(&output, fd, name);
-	return tms_create_on(&output, h, NULL, &as_it_is, NULL, e);
+	return create(output, false, h, NULL, &as_it_is, NULL, e);
+}
+
+struct tms_writer *tms_measure(const char *name, const struct tms_header *h, const struct tms_step *step, struct error *e)
+{
+	struct output output;
+	output_from_fd(&output, -1, name);
+	return create(output, true, h, step, step ? NULL : &as_it_is, NULL, e);
+}
+
+uint64_t tms_measured(const struct tms_writer *w)
+{
+	return w->offset + TRAILER_LEN;
 }
 
 static int check_piece(struct tms_writer *w, const struct frame *f, size_t len, struct error *e)
 {
 	if (len > FRAME_ROWS_LIMIT)
 		return error_set(e, "%s: a row of %zu bytes can't be written, 1 GiB is the most", w->output.name, len);
-	if (len && !f->rows)
+	if (len && !f->rows && !w->measures)
 		return error_set(e, "%s: a frame without its rows", w->output.name);
 	if (f->variant >= 0 && (size_t)f->variant >= w->n_variants)
 		return error_set(e, "%s: variant %d where the header names %zu", w->output.name, f->variant, w->n_variants);
@@ -169,12 +190,15 @@ static int write_piece(struct tms_writer *w, const struct frame *f, struct error
 			return -1;
 		stored.has_zstd = rc > 0;
 	}
+	/* Nearly every sum takes as many bytes as the largest. */
 	if (stored.has_sum)
-		stored.sum = checksum(rows, len);
+		stored.sum = w->measures ? UINT64_MAX : checksum(rows, len);
 	if (pack_head(w, f, &stored, len, e) < 0)
 		return -1;
 	w->n_frames++;
 	w->n_rows += frame_n_rows(f);
+	if (w->measures)
+		return emit(w, NULL, w->head.len + len, e);
 	if (len <= JOIN_LEN) {
 		wire_raw(&w->head, rows, len);
 		return emit(w, w->head.p, w->head.len, e);
@@ -243,4 +267,12 @@ void tms_abort(struct tms_writer *w)
 		return;
 	output_abort(&w->output);
 	release(w);
+}
+
+int tms_settle(struct tms_writer *w, int status, struct error *e)
+{
+	if (w && status == 0)
+		return tms_finish(w, e);
+	tms_abort(w);
+	return status;
 }

@@ -157,10 +157,7 @@ static int read_all(struct run *r, struct error *e)
 	int rc = statistics_read(&r->s, e);
 	if (rc == 0 && !arg.partial && !r->any)
 		rc = error_set(e, "there are no rows to take means of");
-	if (rc == 0)
-		return tms_finish(r->out, e);
-	tms_abort(r->out);
-	return -1;
+	return tms_settle(r->out, rc, e);
 }
 
 static int check_options(struct error *e)

@@ -230,13 +230,7 @@ static int embed_all(struct run *r, struct error *e)
 
 static int finish(struct run *r, int status, struct error *e)
 {
-	struct tms_writer *out = r->out;
-	status = hooks_finish(&r->hooks, status, 0, 0, e);
-	if (status == 0 && out) {
-		status = tms_finish(out, e);
-		out = NULL;
-	}
-	tms_abort(out);
+	status = tms_settle(r->out, hooks_finish(&r->hooks, status, 0, 0, e), e);
 	tms_close(r->in);
 	checkpoint_close(r->checkpoint);
 	free(r->embed.row);

@@ -7,20 +7,25 @@
 #include "io.h"
 #include "memory.h"
 #include "option.h"
+#include "plan_report.h"
+#include "plan_stream.h"
 #include "profile.h"
 #include "progress.h"
 #include "resid.h"
 #include "run_state.h"
+#include "scratch.h"
 #include "select.h"
 #include "spill.h"
 #include "steer_filter.h"
 #include "sweep.h"
+#include "sweep_plan.h"
 #include "tms.h"
+#include "weights_plan.h"
 
 static struct {
 	uint64_t from, to, hold, ram;
 	const char *spill, *state, *resid, *profile, *attention, *share;
-	bool no_output, resume;
+	bool no_output, resume, plan, json;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS(&steer_filter) };
 
@@ -43,8 +48,13 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "sweep", &arg.hooks.sweep, "FILE", "a table of patches, a variant each: variant site layers pos head file", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "attention", &arg.attention, "plain", "attention unfused, as a patch or filter at attn_scores or attn_probs has it", HISTORY_YES, 0 },
 	{ OPTION_STRING, 0, "profile", &arg.profile, "FILE", "write what every layer took, as JSON lines", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "plan", &arg.plan, NULL, "say what the run will need and take, and whether it can work; do nothing", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "json", &arg.json, NULL, "the plan as one line of JSON", HISTORY_NO, 0 },
 	OPTION_LAST
 };
+
+/* How a plan ends, and a run that needs no work, beside -1. */
+enum { IMPOSSIBLE = 1, DONE };
 
 struct run {
 	struct checkpoint *checkpoint;
@@ -95,17 +105,13 @@ static int put(void *context, struct frame *f, struct error *e)
 
 static int profile(struct run *r, const char *kind, const struct sweep_times *t, struct error *e)
 {
-	struct traffic all = { 0 }, since;
+	struct traffic all = { 0 };
 	if (!arg.profile)
 		return 0;
 	for (size_t layer = t->from; layer < t->to; layer++)
 		all.weights += checkpoint_layer_len(r->checkpoint, layer);
 	spill_traffic(r->spill, &all.spill_written, &all.spill_read);
-	since.weights = all.weights;
-	since.spill_written = all.spill_written - r->traffic.spill_written;
-	since.spill_read = all.spill_read - r->traffic.spill_read;
-	r->traffic = all;
-	char *line = profile_line(&r->sweep, kind, t, strcmp(kind, "total") == 0 ? &all : &since);
+	char *line = profile_line(&r->sweep, kind, t, &all, &r->traffic);
 	int status = output_write(&r->profile, line, strlen(line), e);
 	free(line);
 	return status;
@@ -118,9 +124,7 @@ static int turn(void *context, const struct sweep_times *times, struct error *e)
 	r->rows_before = 0;
 	if (profile(r, "layers", times, e) < 0)
 		return -1;
-	if (r->state)
-		return run_state_turn(r->state, times->to, times->rows, e);
-	return times->to < r->to ? spill_turn(r->spill, e) : 0;
+	return r->state ? run_state_turn(r->state, times->to, times->rows, e) : times->to < r->to ? spill_turn(r->spill, e) : 0;
 }
 
 static void tell(void *context, size_t from, uint64_t rows)
@@ -157,10 +161,12 @@ static int cut_range(struct run *r, bool stream, struct error *e)
 	size_t end = (size_t)(hooks_last_tapped(&r->hooks) + 1);
 	if (!stream && end < r->to)
 		r->to = end;
+	r->sweep.from = r->from;
+	r->sweep.to = r->to;
 	return 0;
 }
 
-/* 1: the run is finished. */
+/* DONE: the run is finished. */
 static int open_state(struct run *r, bool stream, struct error *e)
 {
 	const struct run_facts facts = {
@@ -169,21 +175,40 @@ static int open_state(struct run *r, bool stream, struct error *e)
 	};
 	int status = run_state_open(&r->state, arg.state, arg.resume, &facts, e);
 	r->hooks.state = r->sweep.state = r->state;
+	return status > 0 ? DONE : status;
+}
+
+/* In place of the run: DONE, IMPOSSIBLE or -1. */
+static int plan_run(struct run *r, const struct tms_header *h, const struct tms_step *step, bool stream, struct error *e)
+{
+	char *place = arg.state ? run_state_place(arg.state) : NULL;
+	struct plan p = { .m = r->m, .device = r->backend.name, .threads = workers_count(r->backend.workers), .from = r->from,
+	                  .to = r->to, .hold = arg.hold, .ram = place ? 0 : arg.ram, .spill = place ? place : scratch_directory(arg.spill) };
+	const struct plan_frames frames = { &r->in, &r->hooks, h, step, r->sweep.ops->work, r->sweep.resid, stream, common.output };
+	int status = -1;
+	if (plan_walk(&p, &frames, e) == 0 &&
+	    weights_plan(&p, r->checkpoint, r->staging, checkpoint_staging_len(r->checkpoint), e) == 0) {
+		sweep_plan(&p, &r->sweep);
+		if (plan_judge(&p, e) == 0 && plan_report(&p, arg.json, e) == 0)
+			status = p.n_problems ? IMPOSSIBLE : DONE;
+	}
+	plan_release(&p);
+	free(place);
 	return status;
 }
 
 static int open_outputs(struct run *r, struct error *e)
 {
-	bool stream = !arg.no_output && (common.output || !hooks_take_stdout(&arg.hooks));
-	struct tms_header h;
+	const bool stream = !arg.no_output && (common.output || !hooks_take_stdout(&arg.hooks));
 	const struct tms_header *in = tms_header(r->in.in);
+	struct tms_header h;
 	if (hooks_open(&r->hooks, &arg.hooks, "layer-run", r->m, in, tms_name(r->in.in), e) < 0 || cut_range(r, stream, e) < 0)
 		return -1;
 	tms_header_copy(&h, in);
 	hooks_name_variants(&r->hooks, &h);
-	r->in.n_variants = r->hooks.n_variants;
 	const struct tms_step step = { r->backend.name, (int)r->from, (int)r->to };
-	int status = hooks_filter(&r->hooks, &h, &step, e);
+	r->in.n_variants = arg.plan ? 0 : r->hooks.n_variants;
+	int status = arg.plan ? plan_run(r, &h, &step, stream, e) : hooks_filter(&r->hooks, &h, &step, e);
 	if (status == 0 && arg.state)
 		status = open_state(r, stream, e);
 	if (status == 0)
@@ -193,13 +218,12 @@ static int open_outputs(struct run *r, struct error *e)
 		status = r->out ? 0 : -1;
 	}
 	r->sweep.first = r->from;
-	if (status == 0 && r->state) {
-		r->spill = run_state_spill(r->state, &h, &r->in, e);
+	if (status == 0) {
+		r->spill = r->state ? run_state_spill(r->state, &h, &r->in, e) : spill_open(arg.ram, arg.spill, &h, &r->in);
 		status = r->spill ? 0 : -1;
-		run_state_position(r->state, &r->sweep.first, &r->rows, &r->rows_before);
-	} else if (status == 0) {
-		r->spill = spill_open(arg.ram == UINT64_MAX ? mem_available() / 4 : arg.ram, arg.spill, &h, &r->in);
 	}
+	if (status == 0 && r->state)
+		run_state_position(r->state, &r->sweep.first, &r->rows, &r->rows_before);
 	tms_header_release(&h);
 	return status;
 }
@@ -214,18 +238,14 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	    resid_input_range(&r->in, arg.from, arg.to, &r->from, &r->to, e) < 0 || open_device(r, e) < 0)
 		return -1;
 	int status = open_outputs(r, e);
-	if (status != 0)
-		return status;
-	if (arg.share && checkpoint_share(r->checkpoint, arg.share, r->to, e) < 0)
-		return -1;
-	return arg.profile ? output_open(&r->profile, arg.profile, false, e) : 0;
+	if (status == 0 && arg.share)
+		status = checkpoint_share(r->checkpoint, arg.share, r->to, e);
+	return status == 0 && arg.profile ? output_open(&r->profile, arg.profile, false, e) : status;
 }
 
 static int run_layers(struct run *r, struct error *e)
 {
 	struct sweep_times total;
-	r->sweep.from = r->from;
-	r->sweep.to = r->to;
 	progress_note("%s, %zu threads, layers %zu to %zu", r->backend.told, workers_count(r->backend.workers), r->from, r->to);
 	progress_open("tokens");
 	int status = sweep_run(&r->sweep, &total, e);
@@ -235,11 +255,7 @@ static int run_layers(struct run *r, struct error *e)
 
 static int finish(struct run *r, int status, struct error *e)
 {
-	status = hooks_finish(&r->hooks, status, r->from, r->to, e);
-	if (status == 0 && r->out)
-		status = tms_finish(r->out, e);
-	else
-		tms_abort(r->out);
+	status = tms_settle(r->out, hooks_finish(&r->hooks, status, r->from, r->to, e), e);
 	if (r->profile.name && status == 0)
 		status = output_commit(&r->profile, e);
 	else if (r->profile.name)
@@ -264,15 +280,20 @@ static int run(char **files, int n_files, struct error *e)
 		return error_set(e, "--resume needs --state DIR: where is the run to go on with?");
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose layers?");
+	if (arg.json && !arg.plan)
+		return error_set(e, "--json is the form of a plan; add --plan");
+	if (arg.ram == UINT64_MAX)
+		arg.ram = mem_available() / 4;
 	int status = open_all(&r, path, e);
 	if (status == 0)
 		status = run_layers(&r, e);
-	return finish(&r, status, e) < 0 ? -1 : 0;
+	status = finish(&r, status, e);
+	return status == DONE ? 0 : status;
 }
 
 const struct tool tool = {
 	"layer-run",
 	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--state DIR [--resume]] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
-	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [-o FILE] [FILE]",
+	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [--plan [--json]] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };

@@ -142,10 +142,7 @@ static int components(char **files, size_t n, struct workers *w, struct error *e
 		scatter_close(r.due[i].scatter);
 		place_release(&r.due[i].place);
 	}
-	if (r.out && rc == 0)
-		rc = tms_finish(r.out, e);
-	else
-		tms_abort(r.out);
+	rc = tms_settle(r.out, rc, e);
 	statistics_close(&r.s);
 	free(r.due);
 	return rc;
@@ -190,11 +187,7 @@ static int project(const char *path, struct workers *w, struct error *e)
 		option_history_set(&arg.transform, projections_checksum(p));
 		out = tms_create(common.output, &h, NULL, NULL, e);
 	}
-	rc = out ? project_stream(in, out, p, w, e) : -1;
-	if (rc == 0)
-		rc = tms_finish(out, e);
-	else
-		tms_abort(out);
+	rc = tms_settle(out, out ? project_stream(in, out, p, w, e) : -1, e);
 	projections_close(p);
 	tms_header_release(&h);
 	tms_close(in);

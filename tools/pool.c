@@ -85,12 +85,7 @@ static int pool_file(const char *path, const struct pool *p, struct error *e)
 		rc = pool_stream(r, w, pooler, e);
 		pooler_close(pooler);
 	}
-	if (!w)
-		rc = -1;
-	else if (rc < 0)
-		tms_abort(w);
-	else
-		rc = tms_finish(w, e);
+	rc = tms_settle(w, w ? rc : -1, e);
 	tms_header_release(&h);
 	tms_close(r);
 	return rc;

@@ -95,10 +95,7 @@ static int run(char **files, int n_files, struct error *e)
 		status = steer_all(&r, e);
 	if (status == 0)
 		status = steerer_check(r.steerer, tms_name(r.in), e);
-	if (status == 0)
-		status = tms_finish(r.out, e);
-	else
-		tms_abort(r.out);
+	status = tms_settle(r.out, status, e);
 	steerer_close(r.steerer);
 	tms_close(r.in);
 	return status;

@@ -102,10 +102,7 @@ static int run_encode(struct run *r, char **files, int n_files, struct error *e)
 	struct input *in = input_open(&o);
 	int status = encode(r, in, out, e);
 	input_close(in);
-	if (status == 0)
-		return tms_finish(out, e);
-	tms_abort(out);
-	return -1;
+	return tms_settle(out, status, e);
 }
 
 /* -------- tokens to text */
