@@ -2,6 +2,7 @@
 #include "bf16_plain.h"
 
 #define VL 16
+#define UNROLL          /* which would take long to compile */
 #include "unit.h"
 #include "vec.h"
 

@@ -21,7 +21,9 @@ typedef uint16_t vh __attribute__((vector_size(2 * VL)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-#if defined __clang__
+#if defined UNROLL
+/* The including file knows better. */
+#elif defined __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
