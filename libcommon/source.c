@@ -71,17 +71,6 @@ void source_skip(struct source *s, size_t n)
 		s->p = s->buffer;
 }
 
-int source_leap(struct source *s, uint64_t n, struct error *e)
-{
-	size_t k = n < s->len ? (size_t)n : s->len;
-	source_skip(s, k);
-	n -= k;
-	if (n > INT64_MAX || (n && lseek(s->fd, (off_t)n, SEEK_CUR) < 0))
-		return error_errno(e, "%s", s->name);
-	s->offset += n;
-	return 0;
-}
-
 int source_take(struct source *s, void *to, size_t n, struct error *e)
 {
 	size_t k = n < s->len ? n : s->len;
@@ -104,7 +93,7 @@ int source_pass(struct source *s, uint64_t n, struct error *e)
 		size_t k = n < s->len ? (size_t)n : s->len;
 		source_skip(s, k);
 		n -= k;
-		if (n && lseek(s->fd, (off_t)n, SEEK_CUR) >= 0) {
+		if (n && n <= INT64_MAX && lseek(s->fd, (off_t)n, SEEK_CUR) >= 0) {
 			s->offset += n;
 			return 1;
 		}

@@ -29,9 +29,6 @@ int source_need(struct source *s, size_t n, struct error *e) MUST_CHECK;
 /* Steps over n bytes in view. */
 void source_skip(struct source *s, size_t n);
 
-/* The same for bytes that need not be in view: a file is not read there.  0 or -1. */
-int source_leap(struct source *s, uint64_t n, struct error *e) MUST_CHECK;
-
 /* The next n bytes into memory of the caller's, large ones without a copy between.  1, 0 or -1 as source_need. */
 int source_take(struct source *s, void *to, size_t n, struct error *e) MUST_CHECK;
 

@@ -86,9 +86,6 @@ struct tms_place tms_read_place(const struct tms_reader *r);
  * what was not read, is not.  0 or -1. */
 int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e) MUST_CHECK;
 
-/* As tms_next, in a file, without reading a frame's rows. */
-int tms_pass_over(struct tms_reader *r, struct error *e) MUST_CHECK;
-
 void tms_close(struct tms_reader *r);
 
 /* An error in the frame read last, in the reader's own words: "FILE: frame 3 at byte 4096: what". Returns -1. */

@@ -517,21 +517,8 @@ int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e)
 	r->n_frames = at->n_frames;
 	r->n_rows = at->n_rows;
 	r->sought = true;
-	return source_leap(&r->source, at->byte - r->source.offset, e);
-}
-
-int tms_pass_over(struct tms_reader *r, struct error *e)
-{
-	int more = r->ended ? 0 : begin_frame(r, e);
-	r->failed |= more < 0;
-	if (more <= 0)
-		return more;
-	r->n_frames++;
-	r->n_rows += frame_n_rows(r->whole);
-	frame_free(r->whole);
-	r->whole = NULL;
-	r->failed = source_leap(&r->source, r->bin_left, e) < 0;
-	return r->failed ? -1 : 1;
+	int rc = source_pass(&r->source, at->byte - r->source.offset, e);
+	return rc ? rc < 0 ? -1 : 0 : error_set(e, "%s: ends before byte %" PRIu64, r->name, at->byte);
 }
 
 int tms_next(struct tms_reader *r, struct frame **out, struct error *e)

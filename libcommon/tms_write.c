@@ -69,8 +69,13 @@ static int walk_to(struct tms_writer *w, const struct tms_place *at, struct erro
 	struct tms_reader *r = tms_open_fd(fd, name, e);
 	struct tms_place found = { 0 };
 	int more = r ? 1 : -1;
-	while (more > 0 && (found = tms_read_place(r)).byte < at->byte)
-		more = tms_pass_over(r, e);
+	if (r)
+		tms_skim(r);
+	while (more > 0 && (found = tms_read_place(r)).byte < at->byte) {
+		struct frame *f;
+		more = tms_next(r, &f, e);
+		frame_free(f);
+	}
 	if (more >= 0 && !tms_place_equal(&found, at))
 		more = error_set(e, "%s: isn't what was written up to byte %" PRIu64, name, at->byte);
 	if (more >= 0)
