@@ -18,7 +18,7 @@ struct fetch_range {
 	size_t len;             /* at most the ring's */
 };
 
-/* Takes range i's bytes, which lie at a multiple of 64 and are valid until it returns.  0, or -1
+/* Takes range i's bytes, which lie at a multiple of 8 and are valid until it returns.  0, or -1
  * and e. */
 typedef int fetch_done(void *context, size_t i, const void *bytes, struct error *e);
 
@@ -32,8 +32,9 @@ void fetch_drop(struct fetch_cold *cold);
 
 /*
  * Reads the n ranges and calls `done` for each in order, on the calling thread.  ring: ring_len
- * bytes, 64-byte aligned. transient: pages that weren't in the page cache before leave it again
- * after use; or, with cold, they are added to it and stay.  0, or -1 and e.
+ * bytes, 64-byte aligned. transient: pages that weren't in the page cache before don't enter it where
+ * the file system can read past it, else leave it again after use; or, with cold, they are added to it
+ * and stay.  0, or -1 and e.
  */
 int fetch_run(const struct fetch_range *range, size_t n, void *ring, size_t ring_len,
               bool transient, struct fetch_cold *cold, fetch_done *done, void *context, struct error *e) MUST_CHECK;

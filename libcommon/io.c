@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,6 +117,28 @@ int io_read_at(int fd, void *buffer, size_t n, uint64_t offset, const char *name
 			return error_errno(e, "%s", name);
 	}
 	return 0;
+}
+
+int io_open_direct(int fd)
+{
+	char path[40];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
+
+size_t io_read_direct(int fd, void *buffer, size_t n, uint64_t offset)
+{
+	size_t done = 0;
+	/* Past a part of a page, which ends the file or is the device's whim, it can't go on. */
+	while (done < n && done % IO_PAGE == 0) {
+		ssize_t k = pread(fd, (char *)buffer + done, n - done, (off_t)(offset + done));
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			break;
+		done += (size_t)k;
+	}
+	return done;
 }
 
 bool io_is_cold(int fd, uint64_t offset)

@@ -48,6 +48,16 @@ int io_sync(int fd, const char *name, struct error *e) MUST_CHECK;
 /* The same of names that were made, renamed or removed in that directory. */
 int io_sync_directory(const char *dir, struct error *e) MUST_CHECK;
 
+/* The descriptor's file once more, to be read past the page cache by io_read_direct; the caller closes it.  -1: the file system
+ * can't. */
+int io_open_direct(int fd);
+
+enum { IO_PAGE = 4096 };
+
+/* Reads up to n bytes past the page cache; buffer, n and offset are multiples of IO_PAGE.  How many came, fewer at the file's end
+ * or where it can't go on. */
+size_t io_read_direct(int fd, void *buffer, size_t n, uint64_t offset);
+
 /* Whether the page of that byte would have to come from the disk, as far as the system can tell. */
 bool io_is_cold(int fd, uint64_t offset);
 
