@@ -28,7 +28,8 @@ say = @$(if $(V),set -x;,echo '  $(1)	$@';)
 # -------- what is built
 
 ARCH := $(shell uname -m)
-LIBRARY := $(wildcard libcommon/*.c formats/*.c kernels/*.c kernels/ref/*.c kernels/cpu/*.c)
+# Those that take longest first.
+LIBRARY := $(wildcard kernels/cpu/*.c kernels/*.c kernels/ref/*.c libcommon/*.c formats/*.c)
 ifneq ($(ARCH),x86_64)
 LIBRARY := $(filter-out kernels/cpu/x86%,$(LIBRARY))
 endif
