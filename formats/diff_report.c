@@ -1,19 +1,8 @@
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "diff.h"
 #include "text_out.h"
-
-PRINTF_LIKE(2, 3) static void put(struct text_out *t, const char *format, ...)
-{
-	char text[256];
-	va_list ap;
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof text, format, ap);
-	va_end(ap);
-	text_put(t, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-}
 
 static void put_number(struct text_out *t, double v, int json)
 {
@@ -45,9 +34,9 @@ static void put_ulps(struct text_out *t, const struct comparison *c, int json)
 			continue;
 		ulp_range(range, i);
 		if (json)
-			put(t, "%s\"%s\":%llu", any ? "," : "", range, (unsigned long long)c->ulp[i]);
+			text_printf(t, "%s\"%s\":%llu", any ? "," : "", range, (unsigned long long)c->ulp[i]);
 		else
-			put(t, "%s%s:%llu", any ? " " : "", range, (unsigned long long)c->ulp[i]);
+			text_printf(t, "%s%s:%llu", any ? " " : "", range, (unsigned long long)c->ulp[i]);
 		any = true;
 	}
 	if (!any && !json)
@@ -70,8 +59,8 @@ static void tsv_numbers(struct text_out *t, const struct diff_item *d)
 	};
 	const uint64_t counts[] = { c->nan[0], c->nan[1], c->inf[0], c->inf[1], d->only[0], d->only[1], c->n_rows,
 		                    c->argmax_same };
-	put(t, "%llu\t%llu\t%llu", (unsigned long long)c->n, (unsigned long long)c->identical,
-	    (unsigned long long)c->outside);
+	text_printf(t, "%llu\t%llu\t%llu", (unsigned long long)c->n, (unsigned long long)c->identical,
+	            (unsigned long long)c->outside);
 	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
 		text_char(t, '\t');
 		if (compared(d) && !d->opaque)
@@ -94,7 +83,7 @@ static void tsv_item(struct text_out *t, const struct diff_item *d)
 	text_char(t, '\t');
 	text_field(t, d->name, strlen(d->name));
 	if (d->layer >= 0)
-		put(t, "\t%d\t", d->layer);
+		text_printf(t, "\t%d\t", d->layer);
 	else
 		text_string(t, "\t-\t");
 	const char *variant = d->variant ? d->variant : "-";
@@ -112,19 +101,19 @@ static void tsv_item(struct text_out *t, const struct diff_item *d)
 
 static void json_text(struct text_out *t, const char *key, const char *value)
 {
-	put(t, ",\"%s\":", key);
+	text_printf(t, ",\"%s\":", key);
 	text_json(t, value, strlen(value));
 }
 
 static void json_number(struct text_out *t, const char *key, double v)
 {
-	put(t, ",\"%s\":", key);
+	text_printf(t, ",\"%s\":", key);
 	put_number(t, v, 1);
 }
 
 static void json_count(struct text_out *t, const char *key, uint64_t n)
 {
-	put(t, ",\"%s\":%llu", key, (unsigned long long)n);
+	text_printf(t, ",\"%s\":%llu", key, (unsigned long long)n);
 }
 
 static void json_places(struct text_out *t, const struct diff_item *d)
@@ -132,7 +121,7 @@ static void json_places(struct text_out *t, const struct diff_item *d)
 	text_string(t, ",\"places\":[");
 	for (size_t i = 0; i < d->found.n_places; i++) {
 		const struct place *p = &d->found.place[i];
-		put(t, "%s{\"index\":%llu", i ? "," : "", (unsigned long long)p->index);
+		text_printf(t, "%s{\"index\":%llu", i ? "," : "", (unsigned long long)p->index);
 		if (p->id) {
 			json_text(t, "id", p->id);
 			json_count(t, "pos", p->position);
@@ -158,27 +147,28 @@ static void json_numbers(struct text_out *t, const struct diff_item *d)
 	json_number(t, "rms", comparison_rms_difference(c));
 	json_number(t, "relative", comparison_relative(c));
 	json_number(t, "rms_a", comparison_rms(c));
-	put(t, ",\"nan\":[%llu,%llu],\"inf\":[%llu,%llu],\"ulp\":{", (unsigned long long)c->nan[0],
-	    (unsigned long long)c->nan[1], (unsigned long long)c->inf[0], (unsigned long long)c->inf[1]);
+	text_printf(t, ",\"nan\":[%llu,%llu],\"inf\":[%llu,%llu],\"ulp\":{", (unsigned long long)c->nan[0],
+	            (unsigned long long)c->nan[1], (unsigned long long)c->inf[0], (unsigned long long)c->inf[1]);
 	put_ulps(t, c, 1);
 	text_char(t, '}');
 	if (c->n_rows)
-		put(t, ",\"rows\":%llu,\"argmax_same\":%llu", (unsigned long long)c->n_rows, (unsigned long long)c->argmax_same);
+		text_printf(t, ",\"rows\":%llu,\"argmax_same\":%llu", (unsigned long long)c->n_rows, (unsigned long long)c->argmax_same);
 	json_places(t, d);
 }
 
 static void json_item(struct text_out *t, const struct diff_item *d)
 {
-	put(t, "{\"status\":\"%s\"", diff_status_name(diff_status(d)));
+	text_printf(t, "{\"status\":\"%s\"", diff_status_name(diff_status(d)));
 	json_text(t, "name", d->name);
 	if (d->layer >= 0)
-		put(t, ",\"layer\":%d", d->layer);
+		text_printf(t, ",\"layer\":%d", d->layer);
 	if (d->variant)
 		json_text(t, "variant", d->variant);
-	put(t, ",\"type\":[\"%s\",\"%s\"],\"shape\":[%s,%s]", d->type[0], d->type[1], *d->shape[0] == '[' ? d->shape[0] : "null",
-	    *d->shape[1] == '[' ? d->shape[1] : "null");
+	text_printf(t, ",\"type\":[\"%s\",\"%s\"],\"shape\":[%s,%s]", d->type[0], d->type[1],
+	            *d->shape[0] == '[' ? d->shape[0] : "null",
+	            *d->shape[1] == '[' ? d->shape[1] : "null");
 	if (d->rows) {
-		put(t, ",\"rows_only\":[%llu,%llu]", (unsigned long long)d->only[0], (unsigned long long)d->only[1]);
+		text_printf(t, ",\"rows_only\":[%llu,%llu]", (unsigned long long)d->only[0], (unsigned long long)d->only[1]);
 		json_count(t, "samples_of_other_tokens", d->other_tokens);
 		json_count(t, "samples_of_other_labels", d->other_labels);
 	}
@@ -193,9 +183,9 @@ static void title(struct text_out *t, const struct diff_item *d)
 {
 	text_field(t, d->name, strlen(d->name));
 	if (d->layer >= 0 && (d->site != SITE_NONE || d->rows))
-		put(t, " of layer %d", d->layer);
+		text_printf(t, " of layer %d", d->layer);
 	if (d->variant)
-		put(t, ", variant %.200s", d->variant);
+		text_printf(t, ", variant %.200s", d->variant);
 }
 
 static void text_places(struct text_out *t, const struct diff_item *d)
@@ -205,9 +195,9 @@ static void text_places(struct text_out *t, const struct diff_item *d)
 		text_string(t, i ? "                 " : "    most at      ");
 		if (p->id) {
 			text_json(t, p->id, strlen(p->id));
-			put(t, " position %llu column %llu", (unsigned long long)p->position, (unsigned long long)p->column);
+			text_printf(t, " position %llu column %llu", (unsigned long long)p->position, (unsigned long long)p->column);
 		} else {
-			put(t, "%llu", (unsigned long long)p->index);
+			text_printf(t, "%llu", (unsigned long long)p->index);
 		}
 		text_string(t, ": ");
 		put_number(t, p->a, 0);
@@ -221,23 +211,23 @@ static void text_numbers(struct text_out *t, const struct diff_item *d)
 {
 	const struct comparison *c = &d->found;
 	unsigned long long differ = c->n - c->identical;
-	put(t, "    values       %llu, %llu differ%s", (unsigned long long)c->n, differ, d->opaque ? " (bytes)\n" : "");
+	text_printf(t, "    values       %llu, %llu differ%s", (unsigned long long)c->n, differ, d->opaque ? " (bytes)\n" : "");
 	if (d->opaque)
 		return;
 	if (c->outside != c->n - c->identical)
-		put(t, ", %llu more than tolerated", (unsigned long long)c->outside);
-	put(t, "\n    cosine       %.12g\n    max |a - b|  %.6g\n    rms a - b    %.6g, %.6g of A's %.6g\n",
-	    comparison_cosine(c), c->max, comparison_rms_difference(c), comparison_relative(c), comparison_rms(c));
+		text_printf(t, ", %llu more than tolerated", (unsigned long long)c->outside);
+	text_printf(t, "\n    cosine       %.12g\n    max |a - b|  %.6g\n    rms a - b    %.6g, %.6g of A's %.6g\n",
+	            comparison_cosine(c), c->max, comparison_rms_difference(c), comparison_relative(c), comparison_rms(c));
 	text_string(t, "    ulps         ");
 	put_ulps(t, c, 0);
 	text_char(t, '\n');
 	if (c->nan[0] || c->nan[1] || c->inf[0] || c->inf[1])
-		put(t, "    not finite   NaN %llu in A, %llu in B; infinite %llu in A, %llu in B\n",
-		    (unsigned long long)c->nan[0], (unsigned long long)c->nan[1], (unsigned long long)c->inf[0],
-		    (unsigned long long)c->inf[1]);
+		text_printf(t, "    not finite   NaN %llu in A, %llu in B; infinite %llu in A, %llu in B\n",
+		            (unsigned long long)c->nan[0], (unsigned long long)c->nan[1], (unsigned long long)c->inf[0],
+		            (unsigned long long)c->inf[1]);
 	if (c->n_rows)
-		put(t, "    argmax       the same in %llu of %llu rows\n", (unsigned long long)c->argmax_same,
-		    (unsigned long long)c->n_rows);
+		text_printf(t, "    argmax       the same in %llu of %llu rows\n", (unsigned long long)c->argmax_same,
+		            (unsigned long long)c->n_rows);
 	text_places(t, d);
 }
 
@@ -245,20 +235,20 @@ static void text_item(struct text_out *t, const struct diff_item *d)
 {
 	enum diff_status s = diff_status(d);
 	title(t, d);
-	put(t, ": %s", diff_status_name(s));
+	text_printf(t, ": %s", diff_status_name(s));
 	bool shapes = strcmp(d->shape[0], d->shape[1]) != 0, types = strcmp(d->type[0], d->type[1]) != 0;
 	if (s < DIFF_MISSING_IN_B && (shapes || types))
-		put(t, ", %s %s and %s %s", d->type[0], d->shape[0], d->type[1], d->shape[1]);
+		text_printf(t, ", %s %s and %s %s", d->type[0], d->shape[0], d->type[1], d->shape[1]);
 	else
-		put(t, ", %s %s", d->there[0] ? d->type[0] : d->type[1], d->there[0] ? d->shape[0] : d->shape[1]);
+		text_printf(t, ", %s %s", d->there[0] ? d->type[0] : d->type[1], d->there[0] ? d->shape[0] : d->shape[1]);
 	text_char(t, '\n');
 	if (d->rows && (d->only[0] || d->only[1]))
-		put(t, "    rows         %llu only in A, %llu only in B\n", (unsigned long long)d->only[0],
-		    (unsigned long long)d->only[1]);
+		text_printf(t, "    rows         %llu only in A, %llu only in B\n", (unsigned long long)d->only[0],
+		            (unsigned long long)d->only[1]);
 	if (d->other_tokens)
-		put(t, "    tokens       not the same in %llu samples\n", (unsigned long long)d->other_tokens);
+		text_printf(t, "    tokens       not the same in %llu samples\n", (unsigned long long)d->other_tokens);
 	if (d->other_labels)
-		put(t, "    labels       not the same in %llu samples\n", (unsigned long long)d->other_labels);
+		text_printf(t, "    labels       not the same in %llu samples\n", (unsigned long long)d->other_labels);
 	if (compared(d))
 		text_numbers(t, d);
 }
@@ -283,10 +273,10 @@ static struct counts count(const struct diff_list *l)
 static void text_end(struct text_out *t, const struct diff_list *l, const struct diff_item *first)
 {
 	struct counts k = count(l);
-	put(t, "%zu of %zu differ, %llu of %llu values", k.differ, l->n, (unsigned long long)k.outside,
-	    (unsigned long long)k.n);
+	text_printf(t, "%zu of %zu differ, %llu of %llu values", k.differ, l->n, (unsigned long long)k.outside,
+	            (unsigned long long)k.n);
 	if (k.missing)
-		put(t, "; %zu are in one only", k.missing);
+		text_printf(t, "; %zu are in one only", k.missing);
 	text_char(t, '\n');
 	if (l->models) {
 		text_string(t, l->models);
@@ -311,13 +301,13 @@ static void text_end(struct text_out *t, const struct diff_list *l, const struct
 static void json_end(struct text_out *t, const struct diff_list *l, const struct diff_item *first)
 {
 	struct counts k = count(l);
-	put(t, "{\"total\":true,\"items\":%zu,\"differ\":%zu,\"missing\":%zu", l->n, k.differ, k.missing);
+	text_printf(t, "{\"total\":true,\"items\":%zu,\"differ\":%zu,\"missing\":%zu", l->n, k.differ, k.missing);
 	json_count(t, "n", k.n);
 	json_count(t, "outside", k.outside);
 	if (first) {
 		json_text(t, "first", first->name);
 		if (first->layer >= 0)
-			put(t, ",\"first_layer\":%d", first->layer);
+			text_printf(t, ",\"first_layer\":%d", first->layer);
 	}
 	if (l->hint)
 		json_text(t, "hint", l->hint);

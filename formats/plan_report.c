@@ -1,22 +1,11 @@
 #include "plan_report.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "text_out.h"
 
 enum { SIZE = 16 };
-
-PRINTF_LIKE(2, 3) static void put(struct text_out *t, const char *format, ...)
-{
-	char text[512];
-	va_list ap;
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof text, format, ap);
-	va_end(ap);
-	text_put(t, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-}
 
 /* -------- for people */
 
@@ -46,12 +35,14 @@ static void put_stream(struct text_out *t, const struct plan *p)
 {
 	const struct plan_stream *s = &p->stream;
 	char total[SIZE], held[SIZE], spilled[SIZE];
-	put(t, "run        layers %zu to %zu of %zu of %.200s, %zu at a time; ", p->from, p->to, p->m->n_layers, p->m->name, p->hold);
-	put(t, "%.200s, %zu %s\n", p->device, p->threads, p->threads == 1 ? "thread" : "threads");
-	put(t, "stream     %llu tokens in %llu samples, the longest %u; %s between layers", (unsigned long long)s->tokens,
-	    (unsigned long long)s->samples, s->longest, plan_size(total, (double)s->total));
+	text_printf(t, "run        layers %zu to %zu of %zu of %.200s, %zu at a time; ", p->from, p->to, p->m->n_layers,
+	            p->m->name, p->hold);
+	text_printf(t, "%.200s, %zu %s\n", p->device, p->threads, p->threads == 1 ? "thread" : "threads");
+	text_printf(t, "stream     %llu tokens in %llu samples, the longest %u; %s between layers", (unsigned long long)s->tokens,
+	            (unsigned long long)s->samples, s->longest, plan_size(total, (double)s->total));
 	if (s->spilled)
-		put(t, ", %s in memory (--ram), %s in the spill", plan_size(held, (double)s->held), plan_size(spilled, (double)s->spilled));
+		text_printf(t, ", %s in memory (--ram), %s in the spill", plan_size(held, (double)s->held),
+		            plan_size(spilled, (double)s->spilled));
 	text_char(t, '\n');
 }
 
@@ -59,15 +50,15 @@ static void put_rate(struct text_out *t, const char *what, double rate)
 {
 	char text[SIZE];
 	if (rate > 0)
-		put(t, ", %s %s/s", what, plan_size(text, rate));
+		text_printf(t, ", %s %s/s", what, plan_size(text, rate));
 }
 
 static void put_weights(struct text_out *t, const struct plan *p)
 {
 	const struct plan_weights *w = &p->weights;
 	char all[SIZE], layer[SIZE];
-	put(t, "weights    %s, a layer %s, %.0f%% in the page cache", plan_size(all, (double)w->total),
-	    plan_size(layer, (double)w->layer), 100 * w->cached);
+	text_printf(t, "weights    %s, a layer %s, %.0f%% in the page cache", plan_size(all, (double)w->total),
+	            plan_size(layer, (double)w->layer), 100 * w->cached);
 	put_rate(t, "disk", w->disk);
 	put_rate(t, "cache", w->cache);
 	put_rate(t, "prepared at", p->work.put_rate);
@@ -78,12 +69,12 @@ static void put_work(struct text_out *t, const struct plan *p)
 {
 	const struct plan_work *w = &p->work;
 	char flops[2][SIZE], rate[2][SIZE];
-	put(t, "work       %s of products", operations(flops[0], w->product_flops));
+	text_printf(t, "work       %s of products", operations(flops[0], w->product_flops));
 	if (w->product_rate > 0)
-		put(t, " at %s/s", operations(rate[0], w->product_rate));
-	put(t, ", %s of attention", operations(flops[1], w->attend_flops));
+		text_printf(t, " at %s/s", operations(rate[0], w->product_rate));
+	text_printf(t, ", %s of attention", operations(flops[1], w->attend_flops));
 	if (w->attend_rate > 0)
-		put(t, " at %s/s", operations(rate[1], w->attend_rate));
+		text_printf(t, " at %s/s", operations(rate[1], w->attend_rate));
 	text_char(t, '\n');
 }
 
@@ -95,18 +86,18 @@ static void put_memory(struct text_out *t, const struct plan *p)
 		{ "samples", m->samples },
 	};
 	char text[SIZE];
-	put(t, "memory     %s of", plan_size(text, (double)p->peak));
-	put(t, " %s:", plan_size(text, (double)(m->now + m->available)));
+	text_printf(t, "memory     %s of", plan_size(text, (double)p->peak));
+	text_printf(t, " %s:", plan_size(text, (double)(m->now + m->available)));
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		if (parts[i].len)
-			put(t, " %s %s,", parts[i].name, plan_size(text, (double)parts[i].len));
-	put(t, " program %s\n", plan_size(text, (double)m->now));
+			text_printf(t, " %s %s,", parts[i].name, plan_size(text, (double)parts[i].len));
+	text_printf(t, " program %s\n", plan_size(text, (double)m->now));
 	if (p->vram.need)
-		put(t, "device     %s of its memory", plan_size(text, (double)p->vram.need));
+		text_printf(t, "device     %s of its memory", plan_size(text, (double)p->vram.need));
 	if (p->vram.need)
-		put(t, ", of which %s may be used", plan_size(text, (double)p->vram.left));
+		text_printf(t, ", of which %s may be used", plan_size(text, (double)p->vram.left));
 	if (p->vram.need)
-		put(t, "; %s of weights cross over to it\n", plan_size(text, (double)p->vram.copied));
+		text_printf(t, "; %s of weights cross over to it\n", plan_size(text, (double)p->vram.copied));
 }
 
 static void put_files(struct text_out *t, const struct plan *p)
@@ -115,12 +106,12 @@ static void put_files(struct text_out *t, const struct plan *p)
 	char len[SIZE], room[SIZE];
 	for (size_t i = 0; i < p->n_files; i++) {
 		const struct plan_file *f = &p->files[i];
-		put(t, "%-11s%s to ", use[f->use], plan_size(len, (double)f->len));
+		text_printf(t, "%-11s%s to ", use[f->use], plan_size(len, (double)f->len));
 		text_field(t, f->name, strlen(f->name));
 		if (f->directory)
-			put(t, ", %s free there", plan_size(room, (double)p->places[f->place].free));
+			text_printf(t, ", %s free there", plan_size(room, (double)p->places[f->place].free));
 		if (f->directory && p->places[f->place].write > 0)
-			put(t, ", %s/s", plan_size(room, p->places[f->place].write));
+			text_printf(t, ", %s/s", plan_size(room, p->places[f->place].write));
 		text_char(t, '\n');
 	}
 }
@@ -129,17 +120,17 @@ static void put_time(struct text_out *t, const struct plan *p)
 {
 	char text[SIZE];
 	if (!(p->work.product_rate > 0) && p->stream.tokens && p->from < p->to) {
-		put(t, "time       not known: the device has no memory for a probe\n");
+		text_printf(t, "time       not known: the device has no memory for a probe\n");
 		return;
 	}
-	put(t, "time       about %s", time_of(text, p->total));
+	text_printf(t, "time       about %s", time_of(text, p->total));
 	for (enum plan_bound b = 0, any = 0; b < PLAN_BOUNDS; b++)
 		if (p->seconds[b] > 0)
-			put(t, "%s %s %s", any++ ? "," : ":", plan_bound_name(b), time_of(text, p->seconds[b]));
+			text_printf(t, "%s %s %s", any++ ? "," : ":", plan_bound_name(b), time_of(text, p->seconds[b]));
 	if (p->seconds[p->bound] > 0)
-		put(t, "; bound by %s", plan_bound_name(p->bound));
+		text_printf(t, "; bound by %s", plan_bound_name(p->bound));
 	if (p->break_even > 0)
-		put(t, ", %s from %.0f tokens on", p->bound == PLAN_ARITHMETIC ? "as" : "by arithmetic", p->break_even);
+		text_printf(t, ", %s from %.0f tokens on", p->bound == PLAN_ARITHMETIC ? "as" : "by arithmetic", p->break_even);
 	text_char(t, '\n');
 }
 
@@ -162,7 +153,7 @@ static void put_text(struct text_out *t, const struct plan *p)
 
 static void json_text(struct text_out *t, const char *key, const char *value)
 {
-	put(t, "\"%s\":", key);
+	text_printf(t, "\"%s\":", key);
 	if (value)
 		text_json(t, value, strlen(value));
 	else
@@ -173,35 +164,35 @@ static void json_text(struct text_out *t, const char *key, const char *value)
 static void json_rate(struct text_out *t, const char *key, double rate)
 {
 	if (rate > 0)
-		put(t, ",\"%s\":%.0f", key, rate);
+		text_printf(t, ",\"%s\":%.0f", key, rate);
 	else
-		put(t, ",\"%s\":null", key);
+		text_printf(t, ",\"%s\":null", key);
 }
 
 static void json_count(struct text_out *t, const char *key, uint64_t n)
 {
-	put(t, ",\"%s\":%llu", key, (unsigned long long)n);
+	text_printf(t, ",\"%s\":%llu", key, (unsigned long long)n);
 }
 
 static void json_stream(struct text_out *t, const struct plan *p)
 {
 	const struct plan_stream *s = &p->stream;
 	json_text(t, "model", p->m->name);
-	put(t, ",\"layers\":[%zu,%zu],\"hold\":%zu,", p->from, p->to, p->hold);
+	text_printf(t, ",\"layers\":[%zu,%zu],\"hold\":%zu,", p->from, p->to, p->hold);
 	json_text(t, "device", p->device);
-	put(t, ",\"threads\":%zu,\"tokens\":%llu,\"samples\":%llu,\"longest\":%u,\"passes\":%zu", p->threads,
-	    (unsigned long long)s->tokens, (unsigned long long)s->samples, s->longest, plan_passes(p));
+	text_printf(t, ",\"threads\":%zu,\"tokens\":%llu,\"samples\":%llu,\"longest\":%u,\"passes\":%zu", p->threads,
+	            (unsigned long long)s->tokens, (unsigned long long)s->samples, s->longest, plan_passes(p));
 }
 
 static void json_weights(struct text_out *t, const struct plan *p)
 {
-	put(t, ",\"weights\":{\"bytes\":%llu", (unsigned long long)p->weights.total);
+	text_printf(t, ",\"weights\":{\"bytes\":%llu", (unsigned long long)p->weights.total);
 	json_count(t, "layer", p->weights.layer);
-	put(t, ",\"cached\":%.3f", p->weights.cached);
+	text_printf(t, ",\"cached\":%.3f", p->weights.cached);
 	json_rate(t, "disk_rate", p->weights.disk);
 	json_rate(t, "cache_rate", p->weights.cache);
 	json_rate(t, "prepare_rate", p->work.put_rate);
-	put(t, "},\"work\":{\"product_flops\":%.0f,\"attention_flops\":%.0f", p->work.product_flops, p->work.attend_flops);
+	text_printf(t, "},\"work\":{\"product_flops\":%.0f,\"attention_flops\":%.0f", p->work.product_flops, p->work.attend_flops);
 	json_rate(t, "product_rate", p->work.product_rate);
 	json_rate(t, "attention_rate", p->work.attend_rate);
 	text_char(t, '}');
@@ -210,7 +201,7 @@ static void json_weights(struct text_out *t, const struct plan *p)
 static void json_memory(struct text_out *t, const struct plan *p)
 {
 	const struct plan_memory *m = &p->memory;
-	put(t, ",\"memory\":{\"peak\":%llu", (unsigned long long)p->peak);
+	text_printf(t, ",\"memory\":{\"peak\":%llu", (unsigned long long)p->peak);
 	json_count(t, "program", m->now);
 	json_count(t, "layers", m->layers);
 	json_count(t, "staging", m->staging);
@@ -219,10 +210,10 @@ static void json_memory(struct text_out *t, const struct plan *p)
 	json_count(t, "taps", m->taps);
 	json_count(t, "samples", m->samples);
 	json_count(t, "available", m->available);
-	put(t, "},\"device_memory\":{\"bytes\":%llu", (unsigned long long)p->vram.need);
+	text_printf(t, "},\"device_memory\":{\"bytes\":%llu", (unsigned long long)p->vram.need);
 	json_count(t, "available", p->vram.left);
 	json_count(t, "copied", p->vram.copied);
-	put(t, "},\"spill\":{\"held\":%llu", (unsigned long long)p->stream.held);
+	text_printf(t, "},\"spill\":{\"held\":%llu", (unsigned long long)p->stream.held);
 	json_count(t, "rows", p->stream.spilled);
 	json_count(t, "written", p->written);
 	json_count(t, "read", p->read);
@@ -235,7 +226,7 @@ static void json_files(struct text_out *t, const struct plan *p)
 	text_string(t, ",\"files\":[");
 	for (size_t i = 0; i < p->n_files; i++) {
 		const struct plan_file *f = &p->files[i];
-		put(t, "%s{\"use\":\"%s\",", i ? "," : "", use[f->use]);
+		text_printf(t, "%s{\"use\":\"%s\",", i ? "," : "", use[f->use]);
 		json_text(t, "name", f->name);
 		json_count(t, "bytes", f->len);
 		if (f->directory) {
@@ -256,9 +247,9 @@ static void put_json(struct text_out *t, const struct plan *p)
 	json_files(t, p);
 	text_string(t, ",\"seconds\":{");
 	for (enum plan_bound b = 0; b < PLAN_BOUNDS; b++)
-		put(t, "\"%s\":%.3f,", plan_bound_name(b), p->seconds[b]);
-	put(t, "\"total\":%.3f},\"bound\":\"%s\",\"break_even\":%.0f,\"possible\":%s,\"problems\":[", p->total,
-	    plan_bound_name(p->bound), p->break_even, p->n_problems ? "false" : "true");
+		text_printf(t, "\"%s\":%.3f,", plan_bound_name(b), p->seconds[b]);
+	text_printf(t, "\"total\":%.3f},\"bound\":\"%s\",\"break_even\":%.0f,\"possible\":%s,\"problems\":[", p->total,
+	            plan_bound_name(p->bound), p->break_even, p->n_problems ? "false" : "true");
 	for (size_t i = 0; i < p->n_problems; i++) {
 		text_string(t, i ? "," : "");
 		text_json(t, p->problems[i], strlen(p->problems[i]));

@@ -1,7 +1,6 @@
 #include "report.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,23 +46,13 @@ struct report *report_open(const char *path, const struct questions *q, bool jso
 	return NULL;
 }
 
-PRINTF_LIKE(2, 3) static void put(struct report *r, const char *format, ...)
-{
-	char text[128];
-	va_list ap;
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof text, format, ap);
-	va_end(ap);
-	text_put(&r->lines.out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-}
-
 /* -------- rows */
 
 static void json_token(struct report *r, uint32_t id)
 {
 	size_t len;
 	char *text = token_text_of(r->questions->names, id, &len);
-	put(r, "\"token\":%u", id);
+	text_printf(&r->lines.out, "\"token\":%u", id);
 	if (!text)
 		return;
 	text_string(&r->lines.out, ",\"text\":");
@@ -73,13 +62,13 @@ static void json_token(struct report *r, uint32_t id)
 
 static void json_tokens(struct report *r, const char *name, const struct token_value *list, size_t n)
 {
-	put(r, ",\"%s\":[", name);
+	text_printf(&r->lines.out, ",\"%s\":[", name);
 	for (size_t i = 0; i < n; i++) {
 		text_string(&r->lines.out, i ? ",{" : "{");
 		json_token(r, list[i].id);
 		tally_report_value(&r->lines, "logit", list[i].logit);
 		tally_report_value(&r->lines, "logprob", list[i].logprob);
-		put(r, ",\"rank\":%zu}", list[i].rank);
+		text_printf(&r->lines.out, ",\"rank\":%zu}", list[i].rank);
 	}
 	text_char(&r->lines.out, ']');
 }
@@ -99,7 +88,7 @@ static void json_row(struct report *r, const struct row *row)
 		text_string(&r->lines.out, ",\"pool\":");
 		text_json(&r->lines.out, row->frame->pool.p, row->frame->pool.len);
 	} else {
-		put(r, ",\"pos\":%u", row->position);
+		text_printf(&r->lines.out, ",\"pos\":%u", row->position);
 		if (s->tokens) {
 			text_char(&r->lines.out, ',');
 			json_token(r, s->tokens[row->position]);
@@ -124,14 +113,14 @@ static void table_token(struct report *r, uint32_t id)
 		text_json(&r->lines.out, text, len);
 		text_char(&r->lines.out, ' ');
 	}
-	put(r, "#%u", id);
+	text_printf(&r->lines.out, "#%u", id);
 	free(text);
 }
 
 static void table_tokens(struct report *r, const struct token_value *list, size_t n, bool target)
 {
 	for (size_t i = 0; i < n; i++) {
-		put(r, "%8zu %9.5f %10.4f %10.4f  ", list[i].rank, exp(list[i].logprob), list[i].logprob, list[i].logit);
+		text_printf(&r->lines.out, "%8zu %9.5f %10.4f %10.4f  ", list[i].rank, exp(list[i].logprob), list[i].logprob, list[i].logit);
 		table_token(r, list[i].id);
 		text_string(&r->lines.out, target ? "  (target)\n" : "\n");
 	}
@@ -141,14 +130,14 @@ static void table_row(struct report *r, const struct row *row)
 {
 	const struct sample *s = row->sample;
 	if (r->table != TABLE_ROWS)
-		put(r, "%8s %9s %10s %10s  %s\n", "rank", "prob", "log prob", "logit", "token");
+		text_printf(&r->lines.out, "%8s %9s %10s %10s  %s\n", "rank", "prob", "log prob", "logit", "token");
 	r->table = TABLE_ROWS;
 	text_field(&r->lines.out, s->id.p ? s->id.p : "", s->id.len);
 	tally_report_place(&r->lines, row->frame->variant, row->frame->site.p, row->frame->layer);
 	if (!has_position(row)) {
-		put(r, "  %s", row->frame->pool.p);
+		text_printf(&r->lines.out, "  %s", row->frame->pool.p);
 	} else {
-		put(r, "  at %u  ", row->position);
+		text_printf(&r->lines.out, "  at %u  ", row->position);
 		if (s->tokens)
 			table_token(r, s->tokens[row->position]);
 	}
@@ -156,7 +145,7 @@ static void table_row(struct report *r, const struct row *row)
 	table_tokens(r, row->top, row->n_top, false);
 	table_tokens(r, row->target, row->n_target, true);
 	if (row->n_diff) {
-		put(r, "%8s %20s %10.4f  ", "diff", "", row->diff[0].logit - row->diff[1].logit);
+		text_printf(&r->lines.out, "%8s %20s %10.4f  ", "diff", "", row->diff[0].logit - row->diff[1].logit);
 		table_token(r, row->diff[0].id);
 		text_string(&r->lines.out, " - ");
 		table_token(r, row->diff[1].id);
@@ -196,13 +185,13 @@ static void json_nll(struct report *r, const struct tally *t, const struct sampl
 static void table_nll(struct report *r, const struct tally *t, const struct sample *s, uint64_t n, double nll)
 {
 	if (r->table != TABLE_NLL)
-		put(r, "%10s %16s %16s  %s\n", "tokens", "nll", "ppl", "sample");
+		text_printf(&r->lines.out, "%10s %16s %16s  %s\n", "tokens", "nll", "ppl", "sample");
 	r->table = TABLE_NLL;
-	put(r, "%10llu %16.6f ", (unsigned long long)n, nll);
+	text_printf(&r->lines.out, "%10llu %16.6f ", (unsigned long long)n, nll);
 	if (n)
-		put(r, "%16.6f  ", exp(nll / (double)n));
+		text_printf(&r->lines.out, "%16.6f  ", exp(nll / (double)n));
 	else
-		put(r, "%16s  ", "-");
+		text_printf(&r->lines.out, "%16s  ", "-");
 	tally_report_whose(&r->lines, t, s);
 	text_char(&r->lines.out, '\n');
 }

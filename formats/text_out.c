@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,16 @@ void text_put(struct text_out *t, const char *p, size_t len)
 		p += n;
 		len -= n;
 	}
+}
+
+void text_printf(struct text_out *t, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	text_put(t, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 void text_string(struct text_out *t, const char *s)

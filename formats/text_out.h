@@ -29,6 +29,9 @@ int text_out_finish(struct text_out *t, struct error *e) MUST_CHECK;
 void text_out_abort(struct text_out *t);
 
 void text_put(struct text_out *t, const char *p, size_t len);
+
+/* At most 511 bytes of it. */
+void text_printf(struct text_out *t, const char *format, ...) PRINTF_LIKE(2, 3);
 void text_string(struct text_out *t, const char *s);
 void text_char(struct text_out *t, char c);
 void text_uint(struct text_out *t, uint64_t v);

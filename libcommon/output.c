@@ -99,12 +99,18 @@ static struct pending *pending_add(char *final, char *temporary, bool kept)
 	return p;
 }
 
+/* A file that may not be written isn't replaced either.  Then errno says why. */
+static bool is_protected(const char *final)
+{
+	return access(final, F_OK) == 0 && access(final, W_OK) < 0;
+}
+
 static int open_temporary(struct output *o, const char *path, struct error *e)
 {
 	char *final = resolve(path, e);
 	if (!final)
 		return -1;
-	if (access(final, F_OK) == 0 && access(final, W_OK) < 0) {
+	if (is_protected(final)) {
 		free(final);
 		return error_errno(e, "%s", path);
 	}
@@ -166,7 +172,7 @@ int output_open_kept(struct output *o, const char *path, const char *id, bool an
 	char *final = output_final_name(path, e);
 	if (!final)
 		return -1;
-	if (access(final, F_OK) == 0 && access(final, W_OK) < 0) {
+	if (is_protected(final)) {
 		free(final);
 		return error_errno(e, "%s", path);
 	}
@@ -310,7 +316,7 @@ int output_where(const char *path, char **final, struct error *e)
 	if (!*final)
 		return -1;
 	char *directory = directory_of(*final);
-	bool closed = access(directory, W_OK) < 0 || (access(*final, F_OK) == 0 && access(*final, W_OK) < 0);
+	bool closed = access(directory, W_OK) < 0 || is_protected(*final);
 	free(directory);
 	if (!closed)
 		return 0;
