@@ -17,8 +17,10 @@ count = 0
 
 def peak(command):
     """The most memory that it had, in bytes; None: it failed."""
-    pid = subprocess.Popen(command, stdout=subprocess.DEVNULL).pid
-    _, status, usage = os.wait4(pid, 0)
+    # Named, for a Popen that is dropped reaps its child.
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_maxrss << 10 if status == 0 else None
 
 
