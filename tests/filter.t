@@ -228,12 +228,12 @@ bad()
 	bad_how=$1
 	bad_pattern=$2
 	shift 2
-	says "$bad_how" 2 "^layer-run: --filter attn_out=.*$bad_how.*: $bad_pattern" timeout 20 \
+	says "$bad_how" 2 "^layer-run: --filter attn_out=.*$bad_how.*: $bad_pattern" timeout 60 \
 		layer-run -m "$model" --filter "attn_out='$PYTHON' $TMP/bad.py '$bad_how'" --tap mlp_out=bad.taps -o bad.tms "$@" in.tms
 	ok "$bad_how: nothing is left" sh -c '! ls bad.* .bad.* 2>/dev/null | grep -v bad.py'
 	ok "$bad_how: no process is left" left
 }
-bad "stays on" ".*didn't end within 1 second" --filter-timeout 1
+bad "stays on" ".*didn't end within 4 seconds" --filter-timeout 4
 bad "dies" "(went away|its answer|ended)"
 bad "middle" "(went away|its answer|ended)"
 bad "early" "(went away|ended)"
@@ -248,7 +248,7 @@ bad "no trailer" "its answer: "
 bad "text" "its answer: "
 bad "silent" "no answer within 1 second" --filter-timeout 1
 bad "later" "no answer within 1 second" --filter-timeout 1
-bad "stays" "didn't end within 1 second" --filter-timeout 1
+bad "stays" "didn't end within 4 seconds" --filter-timeout 4
 bad "ends badly" ".*exited with status 4"
 says "a command that isn't there" 2 "^layer-run: --filter attn_out=nowhere-to-be-found: " \
 	layer-run -m "$model" --filter attn_out=nowhere-to-be-found -o bad.tms in.tms
@@ -258,9 +258,9 @@ do
 	echo $?
 done | sort -u >codes
 is "whenever it is found out" "$(cat codes)" 2
-says "a shell's child is ended with it" 2 "no answer within 1 second" timeout 20 \
+says "a shell's child is ended with it" 2 "no answer within 1 second" timeout 60 \
 	layer-run -m "$model" --filter "attn_out=sleep 1000; cat $TMP/none" --filter-timeout 1 -o bad.tms in.tms
-says "several commands" 2 "no answer within 1 second" timeout 20 \
+says "several commands" 2 "no answer within 1 second" timeout 60 \
 	layer-run -m "$model" --filter "attn_out=cat | '$PYTHON' $TMP/bad.py silent | cat" --filter-timeout 1 -o bad.tms in.tms
 ok "none is left" left
 ok "nor is any output" test ! -e bad.tms
