@@ -28,8 +28,11 @@ say = @$(if $(V),set -x;,echo '  $(1)	$@';)
 # -------- what is built
 
 ARCH := $(shell uname -m)
-# Those that take longest first.
-LIBRARY := $(wildcard kernels/cpu/*.c kernels/*.c kernels/ref/*.c libcommon/*.c formats/*.c)
+# Folders of the library, those with the files that take longest first.
+ROOMS := $(addprefix kernels/,cpu block schedule head statistics ref .) $(addprefix libcommon/,stream taps change run .) \
+	$(addprefix formats/,checkpoint tokenizer sinks reports compare steering .)
+ROOMS := $(ROOMS:%/.=%)
+LIBRARY := $(wildcard $(ROOMS:%=%/*.c))
 ifneq ($(ARCH),x86_64)
 LIBRARY := $(filter-out kernels/cpu/x86%,$(LIBRARY))
 endif
@@ -47,7 +50,7 @@ PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $$(shell pkg-config --cflags $$(PACKAG
 PACKAGE_LIBS = $(eval PACKAGE_LIBS := $$(shell pkg-config --libs $$(PACKAGES)))$(PACKAGE_LIBS)
 
 # For our own headers alone: a regex.h of ours hides no system's.
-INCLUDES = $(addprefix -iquote ,libcommon formats kernels kernels/ref kernels/cpu $(BUILD))
+INCLUDES = $(addprefix -iquote ,$(ROOMS) $(BUILD))
 COMPILE = $(CC) -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(INCLUDES) $(PACKAGE_CFLAGS) $(CPPFLAGS) \
 	$(WARNINGS) $(NUMBERS) -pthread $(CFLAGS)
 LINK = $(CC) -pthread $(CFLAGS) $(LDFLAGS) -Wl,--as-needed

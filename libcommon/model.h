@@ -28,7 +28,7 @@ enum rotary_pairing {
 	ROTARY_PAIRS    /* dimension 2i turns with 2i + 1 */
 };
 
-/* Rotary position embedding.  Frequencies: kernels/rotary.h. */
+/* Rotary position embedding.  Frequencies: kernels/block/rotary.h. */
 struct rotary {
 	enum rotary_kind kind;
 	enum rotary_pairing pairing;

@@ -22,7 +22,7 @@ no_include()
 
 # shellcheck disable=SC2086 # a list
 is "the environment is read where CONTRIBUTING.md says" "$(grep -rlw $sources getenv libcommon formats kernels tools | sort | tr '\n' ' ')" \
-	"formats/hub.c kernels/cpu/unit.c kernels/cuda/host/gpu_fake.cc kernels/cuda_module.c kernels/lapack.c libcommon/scratch.c "
+	"formats/checkpoint/hub.c kernels/cpu/unit.c kernels/cuda/host/gpu_fake.cc kernels/cuda_module.c kernels/statistics/lapack.c libcommon/run/scratch.c "
 
 formats=$(find formats -name '*.h')
 kernels=$(find kernels -name '*.h')

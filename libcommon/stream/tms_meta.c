@@ -28,7 +28,7 @@ struct arena {
 	size_t used;
 };
 
-static void *arena_take(struct arena *a, size_t len, size_t align)
+static void *take(struct arena *a, size_t len, size_t align)
 {
 	a->used += (align - a->used % align) % align;
 	void *p = a->p ? a->p + a->used : NULL;
@@ -38,7 +38,7 @@ static void *arena_take(struct arena *a, size_t len, size_t align)
 
 static void arena_text(struct arena *a, const struct wire_value *v, struct text *t)
 {
-	char *p = arena_take(a, v->len + 1, 1);
+	char *p = take(a, v->len + 1, 1);
 	/* The first time only that it is there counts. */
 	*t = (struct text){ a->p ? p : "", v->len };
 	if (!a->p)
@@ -49,7 +49,7 @@ static void arena_text(struct arena *a, const struct wire_value *v, struct text 
 
 static const char *arena_extra(struct arena *a, const struct map *m)
 {
-	char *p = arena_take(a, m->extra_len, 1);
+	char *p = take(a, m->extra_len, 1);
 	if (p)
 		map_extra(m, p);
 	return p;
@@ -60,7 +60,7 @@ static int read_spans(struct map *m, struct arena *a, struct sample *s, uint32_t
 	uint64_t n;
 	if (map_array(m, SAMPLE_SPAN, m->c->left, &n, e) < 0)
 		return -1;
-	struct span *spans = arena_take(a, n * sizeof *spans, _Alignof(struct span));
+	struct span *spans = take(a, n * sizeof *spans, _Alignof(struct span));
 	s->spans = spans;
 	s->n_spans = n;
 	for (uint64_t i = 0; i < n; i++) {
@@ -97,7 +97,7 @@ static int read_sample_value(struct map *m, int key, struct arena *a, struct sam
 	case SAMPLE_TOKENS:
 		if (map_bytes(m, key, WIRE_BIN, &v, e) < 0)
 			return -1;
-		uint32_t *tokens = arena_take(a, v.len, sizeof *tokens);
+		uint32_t *tokens = take(a, v.len, sizeof *tokens);
 		if (tokens)
 			memcpy(tokens, v.p, v.len);
 		s->tokens = tokens;
@@ -151,7 +151,7 @@ static int read_samples(struct map *m, struct arena *a, struct frame *f, struct 
 	if (map_array(m, META_SAMPLES, m->c->left, &n, e) < 0)
 		return -1;
 	f->n_samples = n;
-	f->samples = arena_take(a, n * sizeof *f->samples, _Alignof(struct sample));
+	f->samples = take(a, n * sizeof *f->samples, _Alignof(struct sample));
 	for (uint64_t i = 0; i < n; i++) {
 		struct sample s;
 		if (read_sample(m->c, a, &s, e) < 0)
