@@ -6,14 +6,6 @@
 #include "memory.h"
 #include "spill.h"
 
-/* Frames of layers behind the one that is written at present wait here; only --hold has any. */
-struct lane {
-	int layer;
-	struct cell *cells;             /* by site, then by tap */
-	size_t n_cells;
-	struct spill **waiting;         /* (n_streams); NULL: none */
-};
-
 /* -------- lanes */
 
 static struct lane *lane_open(struct taps *t, int layer)
@@ -31,17 +23,6 @@ static struct lane *lane_open(struct taps *t, int layer)
 			if (tap_reads(&t->taps[i], t->m, s, layer))
 				tap_cell_open(&lane->cells[lane->n_cells++], t, &t->taps[i], s);
 	return lane;
-}
-
-static void lane_release(struct taps *t, struct lane *lane)
-{
-	for (size_t i = 0; i < lane->n_cells; i++) {
-		tap_cell_release(&lane->cells[i]);
-	}
-	free(lane->cells);
-	for (size_t i = 0; i < t->n_streams; i++)
-		spill_close(lane->waiting[i]);
-	free(lane->waiting);
 }
 
 /* The first layer in flight writes; what others give waits, so that the stream runs layer by layer. */
@@ -81,7 +62,7 @@ int taps_layer_end(struct taps *t, int layer, struct error *e)
 {
 	if (!t->n_lanes || t->lanes[0].layer != layer)
 		return 0;
-	lane_release(t, &t->lanes[0]);
+	tap_lane_release(t, &t->lanes[0]);
 	memmove(t->lanes, t->lanes + 1, --t->n_lanes * sizeof *t->lanes);
 	if (!t->n_lanes)
 		return 0;
@@ -309,24 +290,6 @@ const double *taps_sum(const struct taps *t, int layer, enum site site, size_t p
 
 /* -------- the end */
 
-static void taps_release(struct taps *t)
-{
-	for (size_t i = 0; i < t->n_lanes; i++)
-		lane_release(t, &t->lanes[i]);
-	free(t->lanes);
-	for (size_t i = 0; i < t->n_taps; i++) {
-		selection_release(&t->taps[i].selection);
-		free(t->taps[i].layers);
-	}
-	for (size_t i = 0; i < t->n_streams; i++)
-		free(t->streams[i].target);
-	tms_header_release(&t->header);
-	free(t->taps);
-	free(t->pools);
-	free(t->streams);
-	free(t);
-}
-
 int taps_finish(struct taps *t, struct error *e)
 {
 	int status = 0;
@@ -340,15 +303,6 @@ int taps_finish(struct taps *t, struct error *e)
 		else
 			tms_abort(w);
 	}
-	taps_release(t);
+	taps_abort(t);
 	return status;
-}
-
-void taps_abort(struct taps *t)
-{
-	if (!t)
-		return;
-	for (size_t i = 0; i < t->n_streams; i++)
-		tms_abort(t->streams[i].writer);
-	taps_release(t);
 }

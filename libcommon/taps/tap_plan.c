@@ -5,6 +5,41 @@
 
 #include "memory.h"
 #include "run_state.h"
+#include "spill.h"
+
+/* -------- ending */
+
+void tap_lane_release(struct taps *t, struct lane *lane)
+{
+	for (size_t i = 0; i < lane->n_cells; i++)
+		tap_cell_release(&lane->cells[i]);
+	free(lane->cells);
+	for (size_t i = 0; i < t->n_streams; i++)
+		spill_close(lane->waiting[i]);
+	free(lane->waiting);
+}
+
+void taps_abort(struct taps *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->n_streams; i++)
+		tms_abort(t->streams[i].writer);
+	for (size_t i = 0; i < t->n_lanes; i++)
+		tap_lane_release(t, &t->lanes[i]);
+	free(t->lanes);
+	for (size_t i = 0; i < t->n_taps; i++) {
+		selection_release(&t->taps[i].selection);
+		free(t->taps[i].layers);
+	}
+	for (size_t i = 0; i < t->n_streams; i++)
+		free(t->streams[i].target);
+	tms_header_release(&t->header);
+	free(t->taps);
+	free(t->pools);
+	free(t->streams);
+	free(t);
+}
 
 /* -------- opening */
 

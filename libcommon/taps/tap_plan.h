@@ -53,11 +53,22 @@ struct cell {
 	struct frame *pooled;
 };
 
+/* Frames of layers behind the one that is written at present wait here; only --hold has any. */
+struct lane {
+	int layer;
+	struct cell *cells;             /* by site, then by tap */
+	size_t n_cells;
+	struct spill **waiting;         /* (n_streams); NULL: none */
+};
+
 /* Whether the tap reads the site in that layer; -1: outside the block. */
 bool tap_reads(const struct tap *tap, const struct model *m, enum site s, int layer);
 
 /* The streams' header: kind acts, the model's name and fingerprint, the rest as `from` has it. */
 void taps_take_header(struct taps *t, const struct tms_header *from);
+
+/* What the lane holds, but not its place in t->lanes. */
+void tap_lane_release(struct taps *t, struct lane *lane);
 
 /* Whether nobody takes what it reads any more. */
 bool tap_ended(const struct tap *tap);
