@@ -20,7 +20,7 @@ same_rows()
 # left: processes that a command in this directory has left behind
 left()
 {
-	for i in 1 2 3 4 5 6 7 8 9 10
+	for i in $(seq 50)
 	do
 		grep -sqaF "$TMP" /proc/[0-9]*/cmdline || return 0
 		sleep 0.1
