@@ -230,7 +230,8 @@ ok "slow: the same outputs" diff -r good out
 
 # -------- what is refused, and what stays
 
-echo 'test ! -e stop && exec cat' >gate
+# It stops when it is given rows, and not before there is a state.
+echo 'test ! -e stop || { head -c 20000 >/dev/null; exit 1; }; exec cat' >gate
 set -- --filter "mlp_out@1=sh ./gate" --tap resid_post=out/a.taps -o out/o.tms in.tms
 ok "a filter that lets rows pass" alone "$@"
 says "--resume alone" 2 "--resume needs --state DIR" layer-run -m "$model" --resume "$@"
