@@ -47,6 +47,27 @@ static void put_rotary(FILE *out, const struct rotary *r)
 	put_list(out, "short_factor", r->short_factor, r->dims / 2);
 }
 
+/* What few models have says nothing where a model doesn't: lines of others stay as they were. */
+static void put_rare(FILE *out, const struct config *c, const struct model *m)
+{
+	if (!m->pre_norms)
+		fprintf(out, "pre_norms 0\n");
+	if (m->shared_norm)
+		fprintf(out, "shared_norm 1\n");
+	if ((m->norm == NORM_LAYER) != c->norm_bias)
+		fprintf(out, "norm_bias %d\n", c->norm_bias);
+	if (m->qk_norm != QK_NORM_NONE && c->qk_norm_bias)
+		fprintf(out, "qk_norm_bias 1\n");
+	if (c->head_bias)
+		fprintf(out, "head_bias 1\n");
+	if (m->shared_inner)
+		fprintf(out, "shared_inner %zu\n", m->shared_inner);
+	if (m->residual_multiplier != 1)
+		fprintf(out, "residual_multiplier %.17g\n", m->residual_multiplier);
+	if (m->logits_multiplier != 1)
+		fprintf(out, "logits_multiplier %.17g\n", m->logits_multiplier);
+}
+
 static void put_layers(FILE *out, const struct model *m)
 {
 	for (size_t i = 0; i < m->n_layers; i++) {
@@ -78,6 +99,7 @@ char *config_facts(const struct config *c, const struct model *m)
 	        m->logits_softcap);
 	fprintf(out, "qkv_bias %d\nproj_bias %d\nmlp_bias %d\ntied %d\n", c->qkv_bias, c->proj_bias,
 	        c->mlp_bias, c->tied);
+	put_rare(out, c, m);
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		put_rotary(out, &m->rotary[i]);
 	put_layers(out, m);
