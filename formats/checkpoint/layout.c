@@ -148,8 +148,10 @@ static int add_tensor(struct builder *b, const struct family_tensor *row, const 
 	size_t n_slices = share_slices(b->model, row->share, n, slice), rows = 0;
 	for (size_t i = 0; i < n_slices; i++)
 		rows += slice[i].n;
-	if (row->share == SHARE_HEAD)
+	if (row->share == SHARE_HEAD) {
 		slice[0].column = expert * slice[0].n;
+		expert = 0;
+	}
 	bool vector = bias || (row->role >= ROLE_PRODUCTS && row->role < ROLE_NORMS_END);
 	uint64_t dim[3] = { n_stacked, row->transposed ? k : rows, row->transposed ? rows : k };
 	if (vector)
