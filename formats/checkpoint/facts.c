@@ -20,6 +20,11 @@ static const char *const kinds[] = {
 };
 static const char *const pairings[] = { [ROTARY_HALF] = "half", [ROTARY_PAIRS] = "pairs" };
 
+/* The first two were a flag once. */
+static const char *const qk_norms[] = {
+	[QK_NORM_NONE] = "0", [QK_NORM_HEAD] = "1", [QK_NORM_HEADS] = "heads", [QK_NORM_ROW] = "row"
+};
+
 static void put_list(FILE *out, const char *key, const double *list, size_t n)
 {
 	if (!list)
@@ -87,8 +92,8 @@ char *config_facts(const struct config *c, const struct model *m)
 	fprintf(out, "family %s\nn_layers %zu\nwidth %zu\nn_heads %zu\nn_kv_heads %zu\n"
 	        "head_width %zu\ninner %zu\nvocab %zu\ncontext %zu\n", m->family, m->n_layers,
 	        m->width, m->n_heads, m->n_kv_heads, m->head_width, m->inner, m->vocab, m->context);
-	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %d\npost_norms %d\n"
-	        "parallel %d\n", norms[m->norm], m->norm_plus_one, m->norm_eps, m->qk_norm,
+	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %s\npost_norms %d\n"
+	        "parallel %d\n", norms[m->norm], m->norm_plus_one, m->norm_eps, qk_norms[m->qk_norm],
 	        m->post_norms, m->parallel);
 	fprintf(out, "attention_scale %.17g\nattention_softcap %.17g\ngated %d\nactivation %s\n",
 	        m->attention_scale, m->attention_softcap, m->gated, activations[m->activation]);
