@@ -255,6 +255,12 @@ struct ops {
 	/* into += from; one rounding. */
 	void (*add)(struct device *d, struct rows into, struct rows from);
 
+	/* into += sigmoid(gate) * from, gate (n, 1). */
+	void (*add_gated)(struct device *d, struct rows into, struct rows from, struct rows gate);
+
+	/* x *= c in place. */
+	void (*scale)(struct device *d, struct rows x, double c);
+
 	/* x = c tanh(x / c) in place. */
 	void (*softcap)(struct device *d, struct rows x, double c);
 

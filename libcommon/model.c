@@ -24,8 +24,9 @@ static bool any_layer(const struct model *m, bool experts)
 
 void role_shape(const struct model *m, enum role role, size_t *n, size_t *k)
 {
-	bool norm = m->norm != NORM_NONE;
+	bool norm = m->norm != NORM_NONE, pre = norm && m->pre_norms, by_head = m->qk_norm == QK_NORM_HEAD;
 	bool dense = any_layer(m, false), experts = any_layer(m, true);
+	bool shared = experts && m->shared_inner > 0;
 	size_t fold = m->gated ? 2 : 1;
 	const struct {
 		bool there;
@@ -38,12 +39,15 @@ void role_shape(const struct model *m, enum role role, size_t *n, size_t *k)
 		[ROLE_ROUTER] = { experts, m->n_experts, m->width },
 		[ROLE_EXPERT_GATE_UP] = { experts, fold * m->expert_inner, m->width },
 		[ROLE_EXPERT_DOWN] = { experts, m->width, m->expert_inner },
+		[ROLE_SHARED_GATE_UP] = { shared, fold * m->shared_inner, m->width },
+		[ROLE_SHARED_DOWN] = { shared, m->width, m->shared_inner },
+		[ROLE_SHARED_GATE] = { shared, 1, m->width },
 		[ROLE_HEAD] = { true, m->vocab, m->width },
-		[ROLE_ATTN_NORM] = { norm, m->width, 1 },
-		[ROLE_Q_NORM] = { m->qk_norm, m->head_width, 1 },
-		[ROLE_K_NORM] = { m->qk_norm, m->head_width, 1 },
+		[ROLE_ATTN_NORM] = { pre, m->width, 1 },
+		[ROLE_Q_NORM] = { m->qk_norm != QK_NORM_NONE, (by_head ? 1 : m->n_heads) * m->head_width, 1 },
+		[ROLE_K_NORM] = { m->qk_norm != QK_NORM_NONE, (by_head ? 1 : m->n_kv_heads) * m->head_width, 1 },
 		[ROLE_ATTN_POST_NORM] = { norm && m->post_norms, m->width, 1 },
-		[ROLE_MLP_NORM] = { norm, m->width, 1 },
+		[ROLE_MLP_NORM] = { pre && !m->shared_norm, m->width, 1 },
 		[ROLE_MLP_POST_NORM] = { norm && m->post_norms, m->width, 1 },
 		[ROLE_FINAL_NORM] = { norm, m->width, 1 },
 		[ROLE_EMBED] = { true, m->vocab, m->width },

@@ -28,6 +28,14 @@ enum rotary_pairing {
 	ROTARY_PAIRS    /* dimension 2i turns with 2i + 1 */
 };
 
+/* What is normed of q and k before they turn, and by which weights (n). */
+enum qk_norm {
+	QK_NORM_NONE,
+	QK_NORM_HEAD,   /* each head by itself, all by the same weights: D */
+	QK_NORM_HEADS,  /* each head by itself, by weights of its own: A D and G D */
+	QK_NORM_ROW     /* all heads together: A D and G D */
+};
+
 /* Rotary position embedding.  Frequencies: kernels/block/rotary.h. */
 struct rotary {
 	enum rotary_kind kind;
@@ -68,9 +76,12 @@ struct model {
 	enum norm_kind norm;    /* of every norm in the block and the final one */
 	bool norm_plus_one;     /* weights are stored less one (Gemma) */
 	double norm_eps;
-	bool qk_norm;           /* q and k are normed by head before they turn */
-	bool post_norms;        /* sandwich: attention's and the MLP's output are normed before they are added */
+	enum qk_norm qk_norm;
+	bool pre_norms;         /* attention and MLP read the stream normed, else as it is */
+	bool post_norms;        /* attention's and the MLP's output are normed before they are added */
 	bool parallel;          /* attention and MLP both read resid_pre, and both are added to it */
+	bool shared_norm;       /* with parallel: the MLP reads what attention reads, through its norm */
+	double residual_multiplier; /* of what attention and the MLP add; 1 but for Granite */
 
 	double attention_scale; /* multiplies q.k */
 	double attention_softcap;   /* c tanh(s/c) on scores; 0: none */
@@ -81,8 +92,10 @@ struct model {
 	enum activation activation;
 	size_t n_experts, experts_per_token, expert_inner;
 	bool expert_renormalize;    /* the chosen experts' probabilities are divided by their sum */
+	size_t shared_inner;        /* of an expert that every token has, times the sigmoid of its own gate; 0: none */
 
-	double embed_multiplier;    /* 1 but for Gemma */
+	double embed_multiplier;    /* 1 but for Gemma and Granite */
+	double logits_multiplier;   /* before the soft cap; 1 but for Granite and Cohere */
 	double logits_softcap;      /* 0: none */
 };
 
@@ -99,11 +112,14 @@ enum role {
 	ROLE_ROUTER,            /* n = E */
 	ROLE_EXPERT_GATE_UP,    /* one for each expert */
 	ROLE_EXPERT_DOWN,
+	ROLE_SHARED_GATE_UP,    /* of the expert that every token has */
+	ROLE_SHARED_DOWN,
+	ROLE_SHARED_GATE,       /* n = 1 */
 	ROLE_HEAD,              /* n = V, k = H */
 	ROLE_PRODUCTS,
 	/* norms: vectors of n */
 	ROLE_ATTN_NORM = ROLE_PRODUCTS,
-	ROLE_Q_NORM, ROLE_K_NORM,       /* n = D */
+	ROLE_Q_NORM, ROLE_K_NORM,       /* n by enum qk_norm */
 	ROLE_ATTN_POST_NORM,
 	ROLE_MLP_NORM,
 	ROLE_MLP_POST_NORM,

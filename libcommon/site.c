@@ -103,7 +103,7 @@ static const char *missing(enum site s, const struct model *m, size_t layer)
 		return m->parallel ? "attention and MLP read the stream side by side" : NULL;
 	case SITE_ATTN_NORM:
 	case SITE_MLP_NORM:
-		return m->norm == NORM_NONE ? "nothing is normed there" : NULL;
+		return m->norm == NORM_NONE || !m->pre_norms ? "nothing is normed there" : NULL;
 	case SITE_MLP_GATE:
 	case SITE_MLP_UP:
 	case SITE_MLP_ACT:

@@ -27,7 +27,7 @@ GOLDENS = os.path.join(HERE, "data", "goldens")
 MOOD = os.path.join(HERE, "mood")
 DEVICE = next((a[len("--device="):] for a in sys.argv if a.startswith("--device=")), None)
 # Checkpoints that say the same as another one, in another spelling.
-TWINS = {"llama-yarn-v5-bf16": "llama-yarn-bf16"}
+TWINS = {"llama-yarn-v5-bf16": "llama-yarn-bf16", "gemma3-nested-bf16": "gemma3-bf16"}
 LONG = 64               # a sample counts in the error from so many tokens on
 # Ragged, over several tiles of 512 rows; 131 goes beyond every window and context.
 LENGTHS = 1, 2, 17, LONG, 97, 33, 129, 3, 70, 111, 130, 90, 126, 136, 131

@@ -85,7 +85,7 @@ class Checkpoint:
                         self.places[name] = (file, 8 + n, entry)
 
     def find(self, name):
-        for prefix in ("", "model.", "transformer.", "gpt_neox."):
+        for prefix in ("", "model.", "transformer.", "gpt_neox.", "language_model.model."):
             if prefix + name in self.places:
                 return prefix + name
         return None

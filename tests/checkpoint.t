@@ -12,8 +12,9 @@ from checkpoint import Checkpoint, encode, write_model
 count = 0
 program = os.environ["UNIT"] + "/checkpoint"
 models = os.environ["TESTS"] + "/data/models"
-(QKV, PROJ, GATE_UP, DOWN, ROUTER, EXPERT_GATE_UP, EXPERT_DOWN, HEAD, ATTN_NORM, Q_NORM, K_NORM, ATTN_POST, MLP_NORM,
- MLP_POST, FINAL, EMBED, POSITION) = range(17)
+(QKV, PROJ, GATE_UP, DOWN, ROUTER, EXPERT_GATE_UP, EXPERT_DOWN, SHARED_GATE_UP, SHARED_DOWN, SHARED_GATE, HEAD,
+ ATTN_NORM, Q_NORM, K_NORM, ATTN_POST, MLP_NORM, MLP_POST, FINAL, EMBED, POSITION) = range(20)
+PLAIN = {"starcoder2": ("c_fc", "c_proj"), "phi": ("fc1", "fc2")}   # an MLP without a gate
 
 
 def said(*args, **environment):
@@ -39,12 +40,16 @@ def lines(c):
             if value is None:
                 continue
             value = np.ascontiguousarray(value, np.float32)
-            rows = int(np.prod(value.shape)) if bias or value.ndim == 1 else int(np.prod(value.shape[:-1]))
+            vector = bias or value.ndim == 1 or role in (Q_NORM, K_NORM)
+            rows = int(np.prod(value.shape)) if vector else int(np.prod(value.shape[:-1]))
             out.add(f"{layer} {role} {bias} {rows} {value.size // rows} {xxhash.xxh3_64_hexdigest(value)}")
 
     def pair(name, turned=False):
         weight = c.get(name + ".weight")
         return weight.T if turned else weight, c.get(name + ".bias", missing=True)
+
+    def maybe(name):
+        return pair(name) if c.find(name + ".weight") else ()
 
     def join(*pairs):
         weights, biases = zip(*pairs)
@@ -77,32 +82,51 @@ def lines(c):
             put(i, ATTN_NORM, *pair(name + "input_layernorm"))
             put(i, MLP_NORM, *pair(name + "post_attention_layernorm"))
         return out
+    config = config.get("text_config", config)
     put(-1, EMBED, c.get("embed_tokens.weight"))
     tied = config.get("tie_word_embeddings", family == "gemma2")
-    put(-1, HEAD, c.get("embed_tokens.weight" if tied else "lm_head.weight"))
-    put(-1, FINAL, c.get("norm.weight"))
+    put(-1, HEAD, *((c.get("embed_tokens.weight"),) if tied else pair("lm_head")))
+    put(-1, FINAL, *pair("final_layernorm" if family == "phi" else "norm"))
     for i in range(config["num_hidden_layers"]):
         name = f"layers.{i}."
-        put(i, QKV, *join(*(pair(f"{name}self_attn.{x}_proj") for x in "qkv")))
-        put(i, PROJ, *pair(name + "self_attn.o_proj"))
-        put(i, ATTN_NORM, c.get(name + "input_layernorm.weight"))
-        after = c.get(name + "post_attention_layernorm.weight")
-        if family == "gemma2":
-            put(i, ATTN_POST, after)
-            put(i, MLP_NORM, c.get(name + "pre_feedforward_layernorm.weight"))
-            put(i, MLP_POST, c.get(name + "post_feedforward_layernorm.weight"))
+        attention = name + "self_attn."
+        if family == "phi3":
+            put(i, QKV, *pair(attention + "qkv_proj"))
         else:
-            put(i, MLP_NORM, after)
-        put(i, Q_NORM, c.get(name + "self_attn.q_norm.weight", missing=True))
-        put(i, K_NORM, c.get(name + "self_attn.k_norm.weight", missing=True))
-        if c.find(name + "mlp.gate.weight"):
-            experts = [f"{name}mlp.experts.{x}." for x in range(config["num_experts"])]
-            put(i, ROUTER, c.get(name + "mlp.gate.weight"))
-            put(i, EXPERT_GATE_UP, np.stack([join(pair(x + "gate_proj"), pair(x + "up_proj"))[0] for x in experts]))
-            put(i, EXPERT_DOWN, np.stack([c.get(x + "down_proj.weight") for x in experts]))
+            put(i, QKV, *join(*(pair(f"{attention}{x}_proj") for x in "qkv")))
+        put(i, PROJ, *pair(attention + ("dense" if family == "phi" else "o_proj")))
+        put(i, ATTN_NORM, *maybe(name + "input_layernorm"))
+        # Where there is one after the MLP, this one is attention's.
+        sandwich = c.find(name + "post_feedforward_layernorm.weight")
+        put(i, ATTN_POST if sandwich else MLP_NORM, *maybe(name + "post_attention_layernorm"))
+        put(i, MLP_NORM, *maybe(name + "pre_feedforward_layernorm"))
+        put(i, MLP_POST, *maybe(name + "post_feedforward_layernorm"))
+        for role, x, heads in (Q_NORM, "q", "num_attention_heads"), (K_NORM, "k", "num_key_value_heads"):
+            put(i, role, *maybe(f"{attention}{x}_norm"))
+            put(i, role, *maybe(f"{attention}{x}_layernorm"))
+            if c.find(f"{attention}{x}_layernorm.norms.0.weight"):
+                put(i, role, np.stack([c.get(f"{attention}{x}_layernorm.norms.{a}.weight") for a in range(config[heads])]))
+        mlp, (gate, up, down) = name + "mlp.", ("gate_proj", "up_proj", "down_proj")
+        if family == "mixtral":
+            mlp, (gate, up, down) = name + "block_sparse_moe.", ("w1", "w3", "w2")
+        if c.find(mlp + "gate.weight"):
+            experts = [f"{mlp}experts.{x}." for x in range(config.get("num_experts") or config["num_local_experts"])]
+            put(i, ROUTER, c.get(mlp + "gate.weight"))
+            put(i, EXPERT_GATE_UP, np.stack([join(pair(x + gate), pair(x + up))[0] for x in experts]))
+            put(i, EXPERT_DOWN, np.stack([c.get(f"{x}{down}.weight") for x in experts]))
+            if family == "qwen2_moe":
+                put(i, SHARED_GATE_UP, *join(pair(mlp + "shared_expert." + gate), pair(mlp + "shared_expert." + up)))
+                put(i, SHARED_DOWN, *pair(mlp + "shared_expert." + down))
+                put(i, SHARED_GATE, *pair(mlp + "shared_expert_gate"))
+        elif family in PLAIN:
+            put(i, GATE_UP, *pair(mlp + PLAIN[family][0]))
+            put(i, DOWN, *pair(mlp + PLAIN[family][1]))
+        elif family == "phi3":
+            put(i, GATE_UP, *pair(mlp + "gate_up_proj"))
+            put(i, DOWN, *pair(mlp + down))
         else:
-            put(i, GATE_UP, *join(pair(name + "mlp.gate_proj"), pair(name + "mlp.up_proj")))
-            put(i, DOWN, *pair(name + "mlp.down_proj"))
+            put(i, GATE_UP, *join(pair(mlp + gate), pair(mlp + up)))
+            put(i, DOWN, *pair(mlp + down))
     return out
 
 

@@ -54,19 +54,33 @@ is "one that is run in part is none" "$(layer-run -m "$TESTS/mood" --to 3 --tap 
 two="'$PYTHON' scale.py 2"
 
 sites=resid_pre,attn_norm,q,k,v,q_rot,k_rot,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_up,mlp_act,mlp_out,resid_post
-for name in llama-bf16 gemma2-bf16 neox-f16 qwen3-moe-bf16
-do
-	model=$TESTS/data/models/$name
+
+# cat_everywhere NAME: a filter at every site of the model that changes nothing
+cat_everywhere()
+{
+	model=$TESTS/data/models/$1
 	all=$sites
-	case $name in
-	llama*|gemma*) all=$all,resid_mid,mlp_gate ;;
-	qwen3-moe*) all=$(echo "$all" | sed 's/,mlp_up,mlp_act//'),resid_mid,router_logits,router_weights,expert_out ;;
+	case $1 in
+	llama*|gemma*|granite*) all=$all,resid_mid,mlp_gate ;;
+	cohere*) all=$all,mlp_gate ;;
+	olmo2*) all=$(echo "$all" | sed 's/,attn_norm//;s/,mlp_norm//'),resid_mid,mlp_gate ;;
+	*-moe*) all=$(echo "$all" | sed 's/,mlp_up,mlp_act//'),resid_mid,router_logits,router_weights,expert_out ;;
 	esac
 	embed -m "$model" -o in.tms ids.tms
+	ok "$1: without a filter" layer-run -m "$model" -o base.tms in.tms
+	ok "$1: cat everywhere" layer-run -m "$model" --filter "$all=cat" -o null.tms in.tms
+	ok "$1: cat everywhere: the same rows" same_rows base.tms null.tms
+}
+
+for name in olmo2-bf16 cohere-bf16 granite-bf16 qwen2-moe-bf16
+do
+	cat_everywhere $name
+done
+
+for name in llama-bf16 gemma2-bf16 neox-f16 qwen3-moe-bf16
+do
+	cat_everywhere $name
 	embed -m "$model" -o few.resid few.tms
-	ok "$name: without a filter" layer-run -m "$model" -o base.tms in.tms
-	ok "$name: cat everywhere" layer-run -m "$model" --filter "$all=cat" -o null.tms in.tms
-	ok "$name: cat everywhere: the same rows" same_rows base.tms null.tms
 	ok "$name: unfused" layer-run -m "$model" --attention plain -o base.tms few.resid
 	ok "$name: cat at the scores, too" layer-run -m "$model" --filter "$all,attn_scores,attn_probs=cat" -o null.tms few.resid
 	ok "$name: cat at the scores, too: the same rows" same_rows base.tms null.tms

@@ -15,7 +15,7 @@ run()
 	layer-run --device "${DEVICE:-auto}" "$@"
 }
 
-taps=resid_post,attn_norm,q_rot,attn_ctx,mlp_out
+taps=resid_post,q_rot,attn_ctx,mlp_out
 
 # one NAME MODEL [LAYER-RUN OPTIONS] <resid: NAME.tms and NAME.taps
 one()
@@ -23,11 +23,15 @@ one()
 	one_name=$1
 	one_model=$2
 	shift 2
-	run -m "$one_model" --tap "$taps=$one_name.taps" -o "$one_name.tms" "$@"
+	run -m "$one_model" --tap "$norms$taps=$one_name.taps" -o "$one_name.tms" "$@"
 }
 
-for name in ${MODELS:-llama-bf16 gemma2-bf16 qwen3-moe-bf16 llama-f32}
+for name in ${MODELS:-llama-bf16 gemma2-bf16 qwen2-moe-bf16 llama-f32}
 do
+	norms=attn_norm,mlp_norm,
+	case $name in
+	olmo2*) norms= ;; # attention and MLP read the stream itself
+	esac
 	model=$TESTS/data/models/$name
 	embed -m "$model" -o in.tms ids.tms
 	ok "$name: runs" one base "$model" in.tms
@@ -76,7 +80,7 @@ do
 
 	ok "$name: without taps" run -m "$model" -o other.tms in.tms
 	ok "$name: without taps: the stream's bytes" cmp base.tms other.tms
-	ok "$name: every site tapped" run -m "$model" -o other.tms --tap "resid_pre,attn_norm,q,k,v,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,mlp_norm,mlp_out,resid_post=all.taps" in.tms
+	ok "$name: every site tapped" run -m "$model" -o other.tms --tap "${norms}resid_pre,q,k,v,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,mlp_out,resid_post=all.taps" in.tms
 	ok "$name: every site tapped: the stream's bytes" cmp base.tms other.tms
 	ok "$name: a tap by itself" run -m "$model" -n --tap attn_ctx=alone.taps in.tms
 	ok "$name: a tap by itself: the same rows" sh -c 'tcat --select attn_ctx all.taps | tcat --tsv | cmp - alone.tsv' \

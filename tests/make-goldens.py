@@ -46,6 +46,31 @@ class OnlyDouble(TorchDispatchMode):
         return out
 
 
+class Watch(TorchFunctionMode):
+    """Reads what attention works with in code that has it all in one function: olmoe, qwen2_moe, stablelm."""
+
+    def __init__(self, recorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        module = self.recorder.inside
+        if module is None:
+            return out
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.recorder.turned(module, args[0], args[1])
+        elif func is torch.matmul and module.onelayer_scores is None:
+            self.recorder.turned(module, args[0], args[1].transpose(2, 3))
+            module.onelayer_scores = out / module.head_dim ** 0.5
+        elif func is torch.nn.functional.softmax:
+            i, probs = module.onelayer_index, out.to(module.onelayer_scores.dtype)
+            self.recorder.sites["attn_scores", i] = array(module.onelayer_scores)[0].transpose(1, 0, 2)
+            self.recorder.sites["attn_probs", i] = array(probs)[0].transpose(1, 0, 2)
+        return out
+
+
 def array(x):
     return x.detach().to(torch.float64).numpy()
 
@@ -56,11 +81,12 @@ class Recorder:
     def __init__(self, model):
         self.model, self.config, self.sites = model, model.config, {}
         self.family = self.config.model_type
-        base = model.base_model
+        self.inside = None      # the attention that runs, where Watch is to look
+        base = base_of(model)
         layers = base.h if self.family == "gpt2" else base.layers
         for i, layer in enumerate(layers):
             self.hook_layer(i, layer)
-        last = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(self.family, "norm")
+        last = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm", "phi": "final_layernorm"}.get(self.family, "norm")
         self.after(getattr(base, last), "final_norm", None)
         layers[0].register_forward_pre_hook(lambda m, a: self.put("embed", None, a[0]))
 
@@ -68,9 +94,10 @@ class Recorder:
         x = array(x)
         self.sites[site, layer] = x.reshape(-1, x.shape[-1])
 
-    def after(self, module, site, layer):
+    def after(self, module, site, layer, times=1.0):
         def hook(m, a, out):
-            self.put(site, layer, out[0] if isinstance(out, tuple) else out)
+            out = out[0] if isinstance(out, tuple) else out
+            self.put(site, layer, out if times == 1.0 else out * times)
         module.register_forward_hook(hook)
 
     def before(self, module, site, layer):
@@ -89,36 +116,82 @@ class Recorder:
             self.fused(layer.attention.query_key_value, i)
             self.plain_mlp(layer.mlp, layer.mlp.dense_h_to_4h, layer.mlp.dense_4h_to_h, i)
         else:
-            gemma = self.family == "gemma2"
-            second = layer.pre_feedforward_layernorm if gemma else layer.post_attention_layernorm
-            names = layer.input_layernorm, layer.self_attn, layer.self_attn.o_proj, second, layer.mlp
-            for s in "qkv":
-                self.after(getattr(layer.self_attn, s + "_proj"), s, i)
-            if hasattr(layer.mlp, "experts"):
-                self.experts(layer.mlp, i)
+            mlp = layer.block_sparse_moe if self.family == "mixtral" else layer.mlp
+            proj = layer.self_attn.dense if self.family == "phi" else layer.self_attn.o_proj
+            # olmo2 has none before; cohere, phi and stablelm in parallel have one for both
+            first = getattr(layer, "input_layernorm", None)
+            second = getattr(layer, "pre_feedforward_layernorm", None) or \
+                getattr(layer, "post_attention_layernorm", None) or first
+            names = first, layer.self_attn, proj, second if first else None, mlp
+            if self.family == "phi3":
+                self.fused(layer.self_attn.qkv_proj, i)
+            else:
+                for s in "qkv":
+                    self.after(getattr(layer.self_attn, s + "_proj"), s, i)
+            if hasattr(mlp, "experts"):
+                self.experts(mlp, i)
+            elif self.family == "phi3":
+                self.halves(layer.mlp.gate_up_proj, i)
+                self.before(layer.mlp.down_proj, "mlp_act", i)
+            elif self.family == "starcoder2":
+                self.plain_mlp(layer.mlp, layer.mlp.c_fc, layer.mlp.c_proj, i)
+            elif self.family == "phi":
+                self.plain_mlp(layer.mlp, layer.mlp.fc1, layer.mlp.fc2, i)
             else:
                 self.after(layer.mlp.gate_proj, "mlp_gate", i)
                 self.after(layer.mlp.up_proj, "mlp_up", i)
                 self.before(layer.mlp.down_proj, "mlp_act", i)
         norm1, attention, proj, norm2, mlp = names
         attention.onelayer_index = i
-        self.after(norm1, "attn_norm", i)
+        attention.onelayer_scores = None
+        if not hasattr(sys.modules[type(attention).__module__], "eager_attention_forward"):
+            self.watch(attention)
+        if norm1 is not None:
+            self.after(norm1, "attn_norm", i)
+            self.after(norm2, "mlp_norm", i)
         self.before(proj, "attn_ctx", i)
         self.after(proj, "attn_proj", i)
-        if not (self.family == "gpt_neox" and self.config.use_parallel_residual):
+        if norm2 is not norm1 and not (self.family == "gpt_neox" and self.config.use_parallel_residual):
             self.before(norm2, "resid_mid", i)
-        self.after(norm2, "mlp_norm", i)
-        if self.family == "gemma2":
+        elif norm1 is None:
+            self.before(mlp, "resid_mid", i)
+        if hasattr(layer, "post_feedforward_layernorm"):
             self.after(layer.post_attention_layernorm, "attn_out", i)
             self.after(layer.post_feedforward_layernorm, "mlp_out", i)
         else:
-            self.after(proj, "attn_out", i)
-            self.after(mlp, "mlp_out", i)
+            times = getattr(self.config, "residual_multiplier", 1.0)
+            self.after(proj, "attn_out", i, times)
+            self.after(mlp, "mlp_out", i, times)
+
+    def watch(self, attention):
+        def enter(m, a):
+            self.inside, m.onelayer_scores = m, None
+
+        def leave(m, a, out):
+            self.inside = None
+        attention.register_forward_pre_hook(enter)
+        attention.register_forward_hook(leave)
+
+    def turned(self, module, query, key):
+        """Queries and repeated keys (1, heads, n, D) as attention takes them."""
+        n, groups = query.shape[2], query.shape[1] // module.num_key_value_heads
+        for site, x in (("q_rot", query), ("k_rot", key[:, ::groups])):
+            self.put(site, module.onelayer_index, x.transpose(1, 2).reshape(n, -1))
+
+    def halves(self, module, i):
+        def hook(m, a, out):
+            for site, x in zip(("mlp_gate", "mlp_up"), out.chunk(2, -1)):
+                self.put(site, i, x)
+        module.register_forward_hook(hook)
 
     def fused(self, module, i):
         def hook(m, a, out):
             n, width = out.shape[-2:]
-            if self.family == "gpt2":
+            if self.family == "phi3":
+                kv = self.config.num_key_value_heads * width // (self.config.num_attention_heads +
+                                                                 2 * self.config.num_key_value_heads)
+                parts = out.reshape(n, width).split([width - 2 * kv, kv, kv], 1)
+            elif self.family == "gpt2":
                 parts = out.reshape(n, 3, width // 3).unbind(1)
             else:
                 parts = out.reshape(n, self.config.num_attention_heads, 3, -1).unbind(2)
@@ -135,7 +208,7 @@ class Recorder:
         def routed(m, a, logits):
             weights = torch.softmax(logits, 1, dtype=torch.float32)
             weights, self.chosen = torch.topk(weights, mlp.top_k, dim=-1)
-            if mlp.norm_topk_prob:
+            if getattr(mlp, "norm_topk_prob", True):
                 weights = weights / weights.sum(-1, keepdim=True)
             self.put("router_logits", i, logits)
             self.put("router_weights", i, weights.to(logits.dtype))
@@ -181,16 +254,28 @@ class Recorder:
         return torch.tanh(s / cap) * cap if cap is not None else s
 
 
+def base_of(model):
+    return model.model if model.config.model_type == "gemma3_text" else model.base_model
+
+
+def make_rotaries_anew(base):
+    """A long sample leaves its frequencies behind, and a model is made before it computes in double."""
+    for name in ("rotary_emb", "rotary_emb_local"):
+        rotary = getattr(base, name, None)
+        if rotary is not None:
+            setattr(base, name, type(rotary)(rotary.config))
+
+
 def run(path, dtype, implementation, samples):
     """One dict of sites for each sample, by Hugging Face's model in `dtype`."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype,
                                                  attn_implementation=implementation).eval()
     recorder = Recorder(model)
     code = sys.modules[type(model).__module__]
-    real = code.eager_attention_forward, ALL_ATTENTION_FUNCTIONS["sdpa"]
-    code.eager_attention_forward = recorder.attention(real[0])
+    real = getattr(code, "eager_attention_forward", None), ALL_ATTENTION_FUNCTIONS["sdpa"]
+    if real[0]:
+        code.eager_attention_forward = recorder.attention(real[0])
     ALL_ATTENTION_FUNCTIONS["sdpa"] = recorder.attention(real[1])
-    rotary = getattr(model.base_model, "rotary_emb", None)
     results = []
     modes = contextlib.ExitStack()
     try:
@@ -199,16 +284,19 @@ def run(path, dtype, implementation, samples):
             modes.callback(torch.set_default_dtype, torch.float32)
             modes.enter_context(OnlyDouble())
             modes.enter_context(Double())
+        if not real[0]:
+            modes.enter_context(Watch(recorder))
         for ids in [torch.tensor([s]) for s in samples]:
-            if rotary is not None:      # a long sample leaves its frequencies behind
-                model.base_model.rotary_emb = type(rotary)(model.config)
+            make_rotaries_anew(base_of(model))
             recorder.sites = {}
             out = model(input_ids=ids, use_cache=False)
             recorder.put("logits", None, out.logits)
             results.append(recorder.sites)
     finally:
         modes.close()
-        code.eager_attention_forward, ALL_ATTENTION_FUNCTIONS["sdpa"] = real
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = real[1]
+        if real[0]:
+            code.eager_attention_forward = real[0]
     return results
 
 

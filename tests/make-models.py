@@ -49,35 +49,86 @@ def llama_like(m, c):
                                               "vocab_size"))
     heads, kv = c["num_attention_heads"], c["num_key_value_heads"]
     d, family = c.get("head_dim") or h // heads, c["model_type"]
-    gemma = family == "gemma2"
+    gemma = family in ("gemma", "gemma2", "gemma3_text")
+    sandwich = family in ("gemma2", "gemma3_text")
     mean = 0.0 if gemma else 1.0
-    o_bias = c.get("attention_bias", False)
-    qkv_bias = family == "qwen2" or o_bias
+    o_bias = c.get("attention_bias") or c.get("use_bias", False)
+    qkv_bias = family in ("qwen2", "qwen2_moe") or o_bias or c.get("use_qkv_bias", False)
+    bias = family in ("starcoder2", "stablelm")     # of norms
     m.put("model.embed_tokens.weight", (vocab, h), 0.3 if gemma else 1.0)
     for i in range(layers):
         p = f"model.layers.{i}."
-        m.norm(p + "input_layernorm", h, mean=mean)
-        m.linear(p + "self_attn.q_proj", heads * d, h, qkv_bias, gain=1.5)
-        m.linear(p + "self_attn.k_proj", kv * d, h, qkv_bias, gain=1.5)
-        m.linear(p + "self_attn.v_proj", kv * d, h, qkv_bias)
+        if family != "olmo2":
+            m.norm(p + "input_layernorm", h, bias, mean=mean)
+        if family == "phi3":
+            m.linear(p + "self_attn.qkv_proj", (heads + 2 * kv) * d, h, gain=1.4)
+        else:
+            m.linear(p + "self_attn.q_proj", heads * d, h, qkv_bias, gain=1.5)
+            m.linear(p + "self_attn.k_proj", kv * d, h, qkv_bias, gain=1.5)
+            m.linear(p + "self_attn.v_proj", kv * d, h, qkv_bias)
         m.linear(p + "self_attn.o_proj", h, heads * d, o_bias)
-        if family in ("qwen3", "qwen3_moe"):
-            m.norm(p + "self_attn.q_norm", d, mean=1.3)
-            m.norm(p + "self_attn.k_norm", d, mean=1.3)
-        m.norm(p + "post_attention_layernorm", h, mean=mean)
-        if gemma:
+        head_norms(m, p + "self_attn.", c, heads, kv, d)
+        if family != "cohere" and not (family == "stablelm" and c["use_parallel_residual"]):
+            m.norm(p + "post_attention_layernorm", h, bias, mean=mean)
+        if sandwich:
             m.norm(p + "pre_feedforward_layernorm", h, mean=mean)
+        if sandwich or family == "olmo2":
             m.norm(p + "post_feedforward_layernorm", h, mean=mean)
-        moe = family == "qwen3_moe" and i not in c["mlp_only_layers"]
-        if moe and (i + 1) % c["decoder_sparse_step"] == 0:
-            m.linear(p + "mlp.gate", c["num_experts"], h, gain=2.0)
-            for e in range(c["num_experts"]):
-                gated(m, f"{p}mlp.experts.{e}.", h, c["moe_intermediate_size"], False)
+        if has_experts(c, i):
+            experts(m, p, c)
+        elif family == "phi3":
+            m.linear(p + "mlp.gate_up_proj", 2 * inner, h)
+            m.linear(p + "mlp.down_proj", h, inner, gain=1.5)
+        elif family == "starcoder2":
+            m.linear(p + "mlp.c_fc", inner, h, o_bias)
+            m.linear(p + "mlp.c_proj", h, inner, o_bias, gain=1.5)
         else:
             gated(m, p + "mlp.", h, inner, c.get("mlp_bias", False))
-    m.norm("model.norm", h, mean=mean)
+    m.norm("model.norm", h, bias, mean=mean)
     if not c["tie_word_embeddings"]:
         m.linear("lm_head", vocab, h, gain=2.0)
+
+
+def head_norms(m, p, c, heads, kv, d):
+    """Of queries and keys: for each head alike, each head its own, or all heads at once."""
+    family = c["model_type"]
+    for s, n in (("q", heads), ("k", kv)):
+        if family in ("qwen3", "qwen3_moe"):
+            m.norm(f"{p}{s}_norm", d, mean=1.3)
+        elif family == "gemma3_text":
+            m.norm(f"{p}{s}_norm", d, mean=0.3)
+        elif family in ("olmo2", "olmoe"):
+            m.norm(f"{p}{s}_norm", n * d, mean=1.3)
+        elif c.get("use_qk_norm"):
+            m.put(f"{p}{s}_norm.weight", (n, d), 0.25, 1.3)
+        elif family == "stablelm" and c["qk_layernorm"]:
+            for head in range(n):
+                m.norm(f"{p}{s}_layernorm.norms.{head}", d, mean=1.3)
+
+
+def has_experts(c, i):
+    if c["model_type"] in ("mixtral", "olmoe"):
+        return True
+    return "num_experts" in c and i not in c["mlp_only_layers"] and (i + 1) % c["decoder_sparse_step"] == 0
+
+
+def experts(m, p, c):
+    h = c["hidden_size"]
+    inner = c.get("moe_intermediate_size") or c["intermediate_size"]
+    if c["model_type"] == "mixtral":
+        p += "block_sparse_moe."
+        m.linear(p + "gate", c["num_local_experts"], h, gain=2.0)
+        for e in range(c["num_local_experts"]):
+            m.linear(f"{p}experts.{e}.w1", inner, h)
+            m.linear(f"{p}experts.{e}.w2", h, inner, gain=1.5)
+            m.linear(f"{p}experts.{e}.w3", inner, h)
+        return
+    m.linear(p + "mlp.gate", c["num_experts"], h, gain=2.0)
+    for e in range(c["num_experts"]):
+        gated(m, f"{p}mlp.experts.{e}.", h, inner, False)
+    if c["model_type"] == "qwen2_moe":
+        gated(m, p + "mlp.shared_expert.", h, c["shared_expert_intermediate_size"], False)
+        m.linear(p + "mlp.shared_expert_gate", 1, h, gain=2.0)
 
 
 def gated(m, p, h, inner, bias):
@@ -114,6 +165,25 @@ def gpt_neox(m, c):
         m.linear(p + "mlp.dense_4h_to_h", h, inner, True, 1.5)
     m.norm("gpt_neox.final_layer_norm", h, True)
     m.linear("embed_out", c["vocab_size"], h, gain=2.0)
+
+
+def phi(m, c):
+    h, inner, d = c["hidden_size"], c["intermediate_size"], c["hidden_size"] // c["num_attention_heads"]
+    m.put("model.embed_tokens.weight", (c["vocab_size"], h), 1.0)
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        m.norm(p + "input_layernorm", h, True)
+        for s, heads, gain in (("q", "num_attention_heads", 1.5), ("k", "num_key_value_heads", 1.5),
+                               ("v", "num_key_value_heads", 1.0)):
+            m.linear(f"{p}self_attn.{s}_proj", c[heads] * d, h, True, gain)
+        m.linear(p + "self_attn.dense", h, h, True)
+        for s in "qk":
+            if c["qk_layernorm"]:
+                m.norm(f"{p}self_attn.{s}_layernorm", d, True, 1.3)
+        m.linear(p + "mlp.fc1", inner, h, True)
+        m.linear(p + "mlp.fc2", h, inner, True, 1.5)
+    m.norm("model.final_layernorm", h, True)
+    m.linear("lm_head", c["vocab_size"], h, True, 2.0)
 
 
 def config(family, arch, dtype, **keys):
@@ -161,6 +231,38 @@ def gemma2_config(dtype, **keys):
                    head_dim=24, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=40,
                    sliding_window=24, attn_logit_softcapping=5.0, final_logit_softcapping=6.0,
                    tie_word_embeddings=True, **keys)
+
+
+def phi3_config(dtype, **keys):
+    factors = dict(type="su", short_factor=[1.0, 1.1, 1.2, 1.4, 1.7, 2.0], long_factor=[1.0, 1.3, 2.0, 3.1, 4.5, 6.0])
+    return derived("phi3", "Phi3ForCausalLM", dtype, pad_token_id=1, partial_rotary_factor=0.75, sliding_window=40,
+                   original_max_position_embeddings=64, rope_scaling=factors, num_hidden_layers=2,
+                   intermediate_size=110, **keys)
+
+
+def mixtral_config(dtype, **keys):
+    return derived("mixtral", "MixtralForCausalLM", dtype, drop=("rope_scaling",), head_dim=20, sliding_window=24,
+                   num_local_experts=5, num_experts_per_tok=2, **{**NARROW, "intermediate_size": 40, **keys})
+
+
+def gemma3_config(dtype, **keys):
+    return derived("gemma3_text", "Gemma3ForCausalLM", dtype, drop=("hidden_act",), attention_bias=False, head_dim=20,
+                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=40, sliding_window=24,
+                   sliding_window_pattern=3, rope_theta=50000.0, rope_local_base_freq=3000.0,
+                   rope_scaling=dict(rope_type="linear", factor=8.0), tie_word_embeddings=True,
+                   **{**NARROW, "num_hidden_layers": 4, "intermediate_size": 80, **keys})
+
+
+def layer_normed(family, arch, dtype, eps="layer_norm_eps", **keys):
+    c = derived(family, arch, dtype, drop=("rms_norm_eps", "rope_scaling"), **{**NARROW, **keys})
+    c[eps] = 1e-5
+    return c
+
+
+def qwen2_moe_config(dtype, **keys):
+    return derived("qwen2_moe", "Qwen2MoeForCausalLM", dtype, drop=("rope_scaling",), num_experts=6, num_experts_per_tok=2,
+                   moe_intermediate_size=30, shared_expert_intermediate_size=50, norm_topk_prob=False,
+                   mlp_only_layers=[0], decoder_sparse_step=1, use_sliding_window=False, **{**NARROW, **keys})
 
 
 def moe_config(dtype, **keys):
@@ -223,10 +325,36 @@ MODELS = {
     "qwen3-moe-f32": moe_config("f32", norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=2,
                                 hidden_size=48, intermediate_size=110, num_hidden_layers=4,
                                 moe_intermediate_size=26),
+    "phi3-bf16": phi3_config("bf16"),
+    "mixtral-bf16": mixtral_config("bf16"),
+    "gemma3-bf16": gemma3_config("bf16"),
+    "gemma3-nested-bf16": gemma3_config("bf16"),
+    "gemma-bf16": derived("gemma", "GemmaForCausalLM", "bf16", drop=("rope_scaling",), attention_bias=False, head_dim=20,
+                          num_key_value_heads=1, tie_word_embeddings=True,
+                          **{**NARROW, "hidden_act": "gelu_pytorch_tanh"}),
+    "olmo2-bf16": derived("olmo2", "Olmo2ForCausalLM", "bf16", attention_bias=False, head_dim=16, **NARROW),
+    "olmoe-bf16": derived("olmoe", "OlmoeForCausalLM", "bf16", attention_bias=False, num_experts=6, num_experts_per_tok=3,
+                          norm_topk_prob=False, clip_qkv=None, **{**NARROW, "intermediate_size": 30}),
+    "granite-bf16": derived("granite", "GraniteForCausalLM", "bf16", attention_bias=True, mlp_bias=True, head_dim=16,
+                            embedding_multiplier=3.0, attention_multiplier=0.17, residual_multiplier=0.35,
+                            logits_scaling=1.7, tie_word_embeddings=True, **NARROW),
+    "starcoder2-bf16": layer_normed("starcoder2", "Starcoder2ForCausalLM", "bf16", "norm_epsilon", sliding_window=24,
+                                    use_bias=True, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=True, head_dim=16),
+    "stablelm-bf16": layer_normed("stablelm", "StableLmForCausalLM", "bf16", partial_rotary_factor=0.5,
+                                  use_qkv_bias=False, qk_layernorm=True, use_parallel_residual=True),
+    "stablelm-sequential-f16": layer_normed("stablelm", "StableLmForCausalLM", "f16", partial_rotary_factor=0.25,
+                                            use_qkv_bias=True, qk_layernorm=False, use_parallel_residual=False,
+                                            hidden_size=64),
+    "phi-bf16": layer_normed("phi", "PhiForCausalLM", "bf16", partial_rotary_factor=0.5, qk_layernorm=True,
+                             hidden_act="gelu_new"),
+    "qwen2-moe-bf16": qwen2_moe_config("bf16"),
+    "cohere-bf16": layer_normed("cohere", "CohereForCausalLM", "bf16", attention_bias=False, use_qk_norm=True,
+                                logit_scale=0.4, tie_word_embeddings=True, head_dim=16),
 }
 SHARDED = {"llama-bf16": 2}
-SEED = {"llama-yarn-v5-bf16": "llama-yarn-bf16"}        # the same tensors
+SEED = {"llama-yarn-v5-bf16": "llama-yarn-bf16", "gemma3-nested-bf16": "gemma3-bf16"}      # the same tensors
 PREFIX = {"gpt2-bf16": "transformer."}
+NESTED = {"gemma3-nested-bf16"}                         # as multimodal models have their text part
 SPARE_HEAD = {"qwen2-bf16"}                             # a tied head that is stored all the same
 BUFFERS = {"llama-bf16", "gpt2-bf16", "neox-f16"}       # tensors of old checkpoints, to be left alone
 WIDTHS = dict(vocab_size=64, hidden_size=2048, intermediate_size=8192, num_hidden_layers=1,
@@ -266,12 +394,17 @@ def make(directory, name):
         gpt2(m, c, PREFIX.get(name, ""))
     elif c["model_type"] == "gpt_neox":
         gpt_neox(m, c)
+    elif c["model_type"] == "phi":
+        phi(m, c)
     else:
         llama_like(m, c)
     if name in SPARE_HEAD:
         m.tensors["lm_head.weight"] = m.tensors["model.embed_tokens.weight"]
     if name in BUFFERS:
         add_buffers(m, c)
+    if name in NESTED:
+        c = {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "text_config": c}
+        m.tensors = {"language_model." + tensor: x for tensor, x in m.tensors.items()}
     write_model(os.path.join(directory, name), c, m.tensors, SHARDED.get(name, 1))
 
 

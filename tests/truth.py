@@ -42,7 +42,8 @@ def rms_norm(x, weight, eps):
 
 def layer_norm(x, weight, bias, eps):
     d = x - x.mean(-1, keepdims=True)
-    return d / np.sqrt((d * d).mean(-1, keepdims=True) + eps) * weight + bias
+    y = d / np.sqrt((d * d).mean(-1, keepdims=True) + eps) * weight
+    return y if bias is None else y + bias
 
 
 def frequencies(rope, n):
@@ -70,11 +71,15 @@ def frequencies(rope, n):
         high = min(math.ceil(turns(rope.get("beta_slow") or 1)), d - 1)
         ramp = np.clip((np.arange(d // 2) - low) / (high - low), 0, 1)
         return inv / f * ramp + inv * (1 - ramp), rope.get("attention_factor") or 0.1 * math.log(f) + 1
+    if kind == "longrope":
+        f = context / original
+        factor = rope.get("attention_factor") or math.sqrt(1 + math.log(f) / math.log(original))
+        return inv / np.array(rope["long_factor" if n > original else "short_factor"], F), factor
     return inv, 1.0
 
 
 def rotate(x, rope):
-    """x (n, heads, D): the first dims of each head turn, dimension i with i + dims/2."""
+    """x (n, heads, D): the first dims of each head turn, dimension i with i + dims/2, or 2i with 2i + 1."""
     if rope is None:
         return x
     n, half = x.shape[0], rope["dims"] // 2
@@ -82,7 +87,16 @@ def rotate(x, rope):
     angle = np.arange(n, dtype=F)[:, None, None] * inv
     c, s = np.cos(angle) * factor, np.sin(angle) * factor
     a, b, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
+    if rope["pairs"]:
+        a, b = x[..., 0:2 * half:2], x[..., 1:2 * half:2]
+        return np.concatenate([np.stack([a * c - b * s, b * c + a * s], -1).reshape(*x.shape[:2], -1), rest], -1)
     return np.concatenate([a * c - b * s, b * c + a * s, rest], -1)
+
+
+EPS = {"gpt2": "layer_norm_epsilon", "gpt_neox": "layer_norm_eps", "starcoder2": "norm_epsilon",
+       "stablelm": "layer_norm_eps", "phi": "layer_norm_eps", "cohere": "layer_norm_eps"}
+WINDOWED = ("mistral", "qwen2", "qwen3", "gemma2", "phi3", "mixtral", "gemma3_text", "starcoder2")
+TIED = ("gpt2", "gemma", "gemma2", "gemma3_text", "starcoder2", "cohere")
 
 
 class Truth:
@@ -98,30 +112,47 @@ class Truth:
         self.heads = c["n_head" if gpt2 else "num_attention_heads"]
         self.kv = c.get("num_key_value_heads") or self.heads
         self.d = c.get("head_dim") or self.h // self.heads
-        self.eps = c.get("layer_norm_epsilon" if gpt2 else "layer_norm_eps" if neox else "rms_norm_eps")
-        self.gemma = self.family == "gemma2"
+        self.eps = c[EPS.get(self.family, "rms_norm_eps")]
+        self.gemma = self.family in ("gemma", "gemma2", "gemma3_text")
+        self.sandwich = self.family in ("gemma2", "gemma3_text")
+        self.bare = self.family == "olmo2"          # attention and MLP read the stream itself
+        self.plain = self.family in ("gpt2", "gpt_neox", "starcoder2", "phi")
         act = c.get("activation_function") or c.get("hidden_activation") or c["hidden_act"]
         self.act = ACTIVATION[act]
-        self.parallel = neox and c["use_parallel_residual"]
-        self.moe = self.family == "qwen3_moe"
+        self.one_norm = self.family in ("phi", "cohere") or self.family == "stablelm" and c["use_parallel_residual"]
+        self.parallel = self.one_norm or neox and c["use_parallel_residual"]
+        self.moe = self.family in ("qwen3_moe", "mixtral", "olmoe", "qwen2_moe")
+        self.branch = c.get("residual_multiplier", 1.0)
         self.rope = None if gpt2 else self.read_rope(c)
 
     def read_rope(self, c):
         given = c.get("rope_scaling") or c.get("rope_parameters") or {}
         theta = given.get("rope_theta") or c.get("rope_theta") or c.get("rotary_emb_base")
-        part = c.get("rotary_pct", 1.0)
+        part = c.get("rotary_pct") or c.get("partial_rotary_factor") or 1.0
         kind = given.get("rope_type") or given.get("type") or "default"
-        context = c["max_position_embeddings"]
-        return dict(given, type=kind, theta=theta, dims=int(self.d * part), context=context)
+        kind = "longrope" if kind == "su" else kind
+        rope = dict(given, type=kind, theta=theta, dims=int(self.d * part), context=c["max_position_embeddings"],
+                    pairs=self.family == "cohere")
+        if "original_max_position_embeddings" in c:
+            rope["original_max_position_embeddings"] = c["original_max_position_embeddings"]
+        return rope
+
+    def rope_of(self, layer):
+        """Gemma 3's layers with a window turn by a theta of their own, and unscaled."""
+        if self.family == "gemma3_text" and self.window(layer):
+            return dict(self.rope, type="default", theta=self.config["rope_local_base_freq"])
+        return self.rope
 
     def window(self, layer):
         c = self.config
         size = c.get("sliding_window")
-        if not size or self.family not in ("mistral", "qwen2", "qwen3", "gemma2"):
+        if not size or self.family not in WINDOWED:
             return None
+        if self.family == "gemma3_text":
+            return size if (layer + 1) % c["sliding_window_pattern"] else None
         if self.family in ("qwen2", "qwen3"):
             return size if c["use_sliding_window"] and layer >= c["max_window_layers"] else None
-        return None if self.gemma and layer % 2 else size
+        return None if self.family == "gemma2" and layer % 2 else size
 
     def linear(self, x, name):
         w, b = self.ck.get(name + ".weight"), self.ck.get(name + ".bias", missing=True)
@@ -130,9 +161,23 @@ class Truth:
 
     def norm(self, x, name):
         w, b = self.ck.get(name + ".weight"), self.ck.get(name + ".bias", missing=True)
-        if b is not None:
+        if self.family in EPS:
             return layer_norm(x, w, b, self.eps)
         return rms_norm(x, w + 1 if self.gemma else w, self.eps)
+
+    def norm_heads(self, x, p, s):
+        """x (n, heads, D), queries or keys: each head by itself; in OLMo all together."""
+        if self.family in ("olmo2", "olmoe"):
+            return self.norm(x.reshape(len(x), -1), f"{p}{s}_norm").reshape(x.shape)
+        if self.family == "stablelm" and self.config["qk_layernorm"]:
+            heads = [layer_norm(x[:, a], self.ck.get(f"{p}{s}_layernorm.norms.{a}.weight"), None, self.eps)
+                     for a in range(x.shape[1])]
+            return np.stack(heads, 1)
+        if self.family == "phi" and self.config["qk_layernorm"]:
+            return self.norm(x, f"{p}{s}_layernorm")
+        if self.family in ("qwen3", "qwen3_moe", "gemma3_text") or self.config.get("use_qk_norm"):
+            return self.norm(x, f"{p}{s}_norm")
+        return x
 
     def names(self, i):
         if self.family == "gpt2":
@@ -142,7 +187,11 @@ class Truth:
         if self.family == "gpt_neox":
             return (p + "input_layernorm", p + "attention.dense", p + "post_attention_layernorm",
                     p + "mlp.dense_h_to_4h", p + "mlp.dense_4h_to_h")
-        second = "pre_feedforward_layernorm" if self.gemma else "post_attention_layernorm"
+        if self.family == "phi":
+            return p + "input_layernorm", p + "self_attn.dense", None, p + "mlp.fc1", p + "mlp.fc2"
+        second = "pre_feedforward_layernorm" if self.sandwich else "post_attention_layernorm"
+        if self.family == "starcoder2":
+            return p + "input_layernorm", p + "self_attn.o_proj", p + second, p + "mlp.c_fc", p + "mlp.c_proj"
         return (p + "input_layernorm", p + "self_attn.o_proj", p + second,
                 p + "mlp.up_proj", p + "mlp.down_proj")
 
@@ -154,14 +203,19 @@ class Truth:
         elif self.family == "gpt_neox":
             y = self.linear(x, f"layers.{i}.attention.query_key_value").reshape(n, self.heads, 3, d)
             parts = y[:, :, 0], y[:, :, 1], y[:, :, 2]
+        elif self.family == "phi3":
+            y = self.linear(x, f"layers.{i}.self_attn.qkv_proj")
+            parts = np.split(y, [self.heads * d, (self.heads + self.kv) * d], 1)
         else:
             parts = [self.linear(x, f"layers.{i}.self_attn.{s}_proj") for s in "qkv"]
         return [p.reshape(n, -1, d) for p in parts]
 
     def score_scale(self, i):
         c = self.config
-        if self.gemma:
+        if self.sandwich:
             return c["query_pre_attn_scalar"] ** -0.5
+        if self.family == "granite":
+            return c["attention_multiplier"]
         scale = self.d ** -0.5 if c.get("scale_attn_weights", True) else 1.0
         return scale / (i + 1) if c.get("scale_attn_by_inverse_layer_idx") else scale
 
@@ -170,10 +224,9 @@ class Truth:
         q, k, v = self.qkv(x, i)
         for site, rows in zip(("q", "k", "v"), (q, k, v)):
             put(site, rows.reshape(n, -1))
-        if self.family in ("qwen3", "qwen3_moe"):
-            q = rms_norm(q, self.ck.get(f"layers.{i}.self_attn.q_norm.weight"), self.eps)
-            k = rms_norm(k, self.ck.get(f"layers.{i}.self_attn.k_norm.weight"), self.eps)
-        q, k = rotate(q, self.rope), rotate(k, self.rope)
+        q, k = (self.norm_heads(x, f"layers.{i}.self_attn.", s) for s, x in (("q", q), ("k", k)))
+        rope = self.rope_of(i)
+        q, k = rotate(q, rope), rotate(k, rope)
         if self.rope:
             put("q_rot", q.reshape(n, -1))
             put("k_rot", k.reshape(n, -1))
@@ -196,37 +249,49 @@ class Truth:
 
     def has_experts(self, i):
         c = self.config
-        return self.moe and i not in c["mlp_only_layers"] and (i + 1) % c["decoder_sparse_step"] == 0
+        return self.moe and i not in c.get("mlp_only_layers", ()) and (i + 1) % c.get("decoder_sparse_step", 1) == 0
+
+    def gated(self, x, gate, up, down):
+        return self.linear(self.act(self.linear(x, gate)) * self.linear(x, up), down)
 
     def experts(self, x, i, put):
-        c, p = self.config, f"layers.{i}.mlp."
+        c, p, names = self.config, f"layers.{i}.mlp.", ("gate_proj", "up_proj", "down_proj")
+        if self.family == "mixtral":
+            p, names = f"layers.{i}.block_sparse_moe.", ("w1", "w3", "w2")
         logits = self.linear(x, p + "gate")
         top = c["num_experts_per_tok"]
         probs = softmax(logits)
         idx = np.argsort(-probs, -1, kind="stable")[:, :top]
         weights = np.take_along_axis(probs, idx, -1)
-        if c["norm_topk_prob"]:
+        if self.family == "mixtral" or c["norm_topk_prob"]:
             weights = weights / weights.sum(-1, keepdims=True)
         out = np.empty((len(x), top, self.h), F)
-        for e in range(c["num_experts"]):
+        for e in range(c.get("num_experts") or c["num_local_experts"]):
             row, slot = np.nonzero(idx == e)
-            part = x[row]
-            h = self.act(self.linear(part, f"{p}experts.{e}.gate_proj"))
-            h = h * self.linear(part, f"{p}experts.{e}.up_proj")
-            out[row, slot] = self.linear(h, f"{p}experts.{e}.down_proj")
+            out[row, slot] = self.gated(x[row], *(f"{p}experts.{e}.{name}" for name in names))
         put("router_logits", logits)
         put("router_weights", weights)
         put("expert_idx", idx)
         put("expert_out", out.reshape(len(x), -1))
-        return (weights[:, :, None] * out).sum(1)
+        total = (weights[:, :, None] * out).sum(1)
+        if self.family == "qwen2_moe":
+            gate = 1 / (1 + np.exp(-self.linear(x, p + "shared_expert_gate")))
+            total = total + gate * self.gated(x, *(f"{p}shared_expert.{name}" for name in names))
+        return total
 
     def mlp(self, x, i, put):
         if self.has_experts(i):
             return self.experts(x, i, put)
         _, _, _, up_name, down_name = self.names(i)
-        up = self.linear(x, up_name)
-        if self.family in ("gpt2", "gpt_neox"):
+        if self.family == "phi3":
+            gate, up = np.split(self.linear(x, f"layers.{i}.mlp.gate_up_proj"), 2, 1)
+        else:
+            up = self.linear(x, up_name)
+        if self.plain:
             h = self.act(up)
+        elif self.family == "phi3":
+            put("mlp_gate", gate)
+            h = self.act(gate) * up
         else:
             gate = self.linear(x, up_name.replace("up_proj", "gate_proj"))
             put("mlp_gate", gate)
@@ -238,21 +303,28 @@ class Truth:
     def block(self, x, i, put):
         norm1, proj, norm2, _, _ = self.names(i)
         put("resid_pre", x)
-        y = self.norm(x, norm1)
-        put("attn_norm", y)
+        y = x
+        if not self.bare:
+            y = self.norm(x, norm1)
+            put("attn_norm", y)
         a = self.linear(self.attention(y, i, put), proj)
         put("attn_proj", a)
-        if self.gemma:
+        if self.sandwich or self.bare:
             a = self.norm(a, f"layers.{i}.post_attention_layernorm")
+        a = a * self.branch
         put("attn_out", a)
         mid = x + a
         if not self.parallel:
             put("resid_mid", mid)
-        y = self.norm(x if self.parallel else mid, norm2)
-        put("mlp_norm", y)
+        if self.bare:
+            y = mid
+        else:
+            y = self.norm(x if self.parallel else mid, norm1 if self.one_norm else norm2)
+            put("mlp_norm", y)
         m = self.mlp(y, i, put)
-        if self.gemma:
+        if self.sandwich or self.bare:
             m = self.norm(m, f"layers.{i}.post_feedforward_layernorm")
+        m = m * self.branch
         put("mlp_out", m)
         put("resid_post", mid + m)
         return mid + m
@@ -263,15 +335,20 @@ class Truth:
         x = self.table[ids]
         if self.family == "gpt2":
             x = x + self.ck.get("wpe.weight")[:len(ids)]
-        return x * math.sqrt(self.h) if self.gemma else x
+        return x * (math.sqrt(self.h) if self.gemma else self.config.get("embedding_multiplier", 1.0))
 
     def head(self, x):
-        name = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(self.family, "norm")
+        c = self.config
+        name = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm", "phi": "final_layernorm"}.get(self.family, "norm")
         y = self.norm(x, name)
-        tied = self.config.get("tie_word_embeddings", self.family in ("gpt2", "gemma2"))
+        tied = c.get("tie_word_embeddings", self.family in TIED)
         name = "embed_out" if self.family == "gpt_neox" else "lm_head"
         w = self.table if tied else self.ck.get(name + ".weight")
-        return y, softcap(y @ w.T, self.config.get("final_logit_softcapping"))
+        logits = y @ w.T
+        if self.family == "phi":
+            logits = logits + self.ck.get("lm_head.bias")
+        logits = logits * c.get("logit_scale", 1.0) / c.get("logits_scaling", 1.0)
+        return y, softcap(logits, c.get("final_logit_softcapping"))
 
     def forward(self, ids):
         sites = {}

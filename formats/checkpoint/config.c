@@ -44,7 +44,7 @@ static int find_family(const struct json *json, const struct family **f, struct 
 	*f = family_find(type);
 	if (*f)
 		return 0;
-	char known[400] = "";
+	char known[800] = "";
 	for (f = &(const struct family *){ families }; (*f)->name; ++*f)
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
 		         *known ? ", " : "", (*f)->name);
@@ -146,23 +146,21 @@ static int read_attention(const struct json *json, const struct family *f, struc
                           struct error *e)
 {
 	bool scaled, by_layer;
-	double width;
+	double width, scale;
 	if (config_flag(json, &f->scaled, &scaled, e) < 0 ||
 	    config_flag(json, &f->scaled_by_layer, &by_layer, e) < 0 ||
 	    config_number(json, &f->scale_width, (double)m->head_width, &width, e) < 0 ||
+	    config_number(json, &f->scale, 1 / sqrt(width), &scale, e) < 0 ||
 	    config_number(json, &f->attention_softcap, 0, &m->attention_softcap, e) < 0 ||
 	    config_number(json, &f->logits_softcap, 0, &m->logits_softcap, e) < 0)
 		return -1;
-	m->attention_scale = scaled ? 1 / sqrt(width) : 1;
+	m->attention_scale = scaled ? scale : 1;
 	m->layer = mem_zero(m->n_layers, sizeof *m->layer);
 	for (size_t i = 0; i < m->n_layers; i++) {
 		m->layer[i].scale_divisor = by_layer ? (double)(i + 1) : 1;
 		m->layer[i].rotary = f->theta > 0 ? 0 : -1;
 	}
-	if (!(f->theta > 0))
-		return 0;
-	m->n_rotaries = 1;
-	return rotary_config_read(json, f, m, &m->rotary[0], e);
+	return f->theta > 0 ? rotary_config_read(json, f, m, e) : 0;
 }
 
 static int read_layer_types(const struct json *list, size_t window, struct model *m,
@@ -205,16 +203,26 @@ static int read_windows(const struct json *json, const struct family *f, struct 
 		return -1;
 	if (list)
 		return read_layer_types(list, window, m, e);
+	size_t period = (size_t)w->period.otherwise;
+	if (config_size(json, w->period.key, false, 1, LAYERS_MAX, &period, e) < 0)
+		return -1;
 	for (size_t i = 0; i < m->n_layers; i++)
-		if ((double)i >= first && (!w->period || (i + 1) % w->period))
+		if ((double)i >= first && (!period || (i + 1) % period))
 			m->layer[i].window = window;
 	return 0;
+}
+
+/* Layers with a window turn by the second rotation, where there is one. */
+static void choose_rotaries(struct model *m)
+{
+	for (size_t i = 0; i < m->n_layers && m->n_rotaries > 1; i++)
+		m->layer[i].rotary = m->layer[i].window ? 1 : 0;
 }
 
 static int mark_dense(const struct json *json, const char *key, struct model *m, struct error *e)
 {
 	const struct json *list = NULL;
-	if (json_get(json, key, JSON_KIND_ARRAY, &list, e) < 0)
+	if (key && json_get(json, key, JSON_KIND_ARRAY, &list, e) < 0)
 		return -1;
 	for (size_t i = 0; i < json_count(list); i++) {
 		int64_t layer;
@@ -240,8 +248,10 @@ static int read_experts(const struct json *json, const struct family *f, struct 
 	m->n_experts = n;
 	m->experts_per_token = (size_t)x->per_token.otherwise;
 	m->expert_inner = (size_t)x->inner.otherwise;
+	m->shared_inner = (size_t)x->shared.otherwise;
 	if (config_size(json, x->per_token.key, false, 1, n, &m->experts_per_token, e) < 0 ||
 	    config_size(json, x->inner.key, false, 1, WIDTH_MAX, &m->expert_inner, e) < 0 ||
+	    config_size(json, x->shared.key, false, 1, WIDTH_MAX, &m->shared_inner, e) < 0 ||
 	    config_size(json, x->step.key, false, 1, LAYERS_MAX, &step, e) < 0 ||
 	    config_flag(json, &x->renormalize, &m->expert_renormalize, e) < 0)
 		return -1;
@@ -253,6 +263,49 @@ static int read_experts(const struct json *json, const struct family *f, struct 
 	return mark_dense(json, x->dense_layers, m, e);
 }
 
+static int refuse_asked(const struct json *json, const struct family *f, struct error *e)
+{
+	for (size_t i = 0; i < FAMILY_REFUSALS && f->refused[i].key; i++) {
+		const struct json *v = json_member(json, f->refused[i].key);
+		if (json_kind(v) != JSON_KIND_NULL && json_bool(v, true))
+			return error_set(e, "'%s' is set: %s", f->refused[i].key, f->refused[i].why);
+	}
+	return 0;
+}
+
+static int read_multipliers(const struct json *json, const struct family *f, struct model *m,
+                            struct error *e)
+{
+	double divisor, embed = f->embed_sqrt_width ? sqrt((double)m->width) : 1;
+	if (config_number(json, &f->embed_multiplier, embed, &m->embed_multiplier, e) < 0 ||
+	    config_number(json, &f->residual_multiplier, 1, &m->residual_multiplier, e) < 0 ||
+	    config_number(json, &f->logits_multiplier, 1, &m->logits_multiplier, e) < 0 ||
+	    config_number(json, &f->logits_divisor, 1, &divisor, e) < 0)
+		return -1;
+	m->logits_multiplier /= divisor;
+	return 0;
+}
+
+static int read_norms(const struct json *json, struct config *c, struct model *m, struct error *e)
+{
+	const struct family *f = c->family;
+	const struct family_flag normed = { f->qk_norm_key, !f->qk_norm_key };
+	bool qk_norm;
+	m->norm = f->norm;
+	m->norm_plus_one = f->norm_plus_one;
+	m->norm_eps = f->norm_eps;
+	m->pre_norms = !f->no_pre_norms;
+	m->post_norms = f->post_norms;
+	c->norm_bias = f->norm_bias;
+	c->qk_norm_bias = f->qk_norm_bias;
+	if (config_flag(json, &normed, &qk_norm, e) < 0 || config_flag(json, &f->parallel, &m->parallel, e) < 0 ||
+	    config_positive(json, f->keys->norm_eps, &m->norm_eps, e) < 0)
+		return -1;
+	m->qk_norm = qk_norm ? f->qk_norm : QK_NORM_NONE;
+	m->shared_norm = f->shared_norm && m->parallel;
+	return 0;
+}
+
 static int read_facts(const struct json *json, struct config *c, struct model *m, struct error *e)
 {
 	if (json_kind(json) != JSON_KIND_OBJECT)
@@ -260,21 +313,19 @@ static int read_facts(const struct json *json, struct config *c, struct model *m
 	if (find_family(json, &c->family, e) < 0 || refuse(json, e) < 0)
 		return -1;
 	const struct family *f = c->family;
+	if (f->nested && json_get(json, f->nested, JSON_KIND_OBJECT, &json, e) <= 0)
+		return json_kind(json_member(json, f->nested)) == JSON_KIND_NULL ?
+		       error_set(e, "'%s' is missing", f->nested) : -1;
 	m->family = f->name;
-	m->norm = f->norm;
-	m->norm_plus_one = f->norm_plus_one;
-	m->norm_eps = f->norm_eps;
-	m->qk_norm = f->qk_norm;
-	m->post_norms = f->post_norms;
 	m->gated = f->gated;
-	if (config_positive(json, f->keys->norm_eps, &m->norm_eps, e) < 0 ||
+	c->head_bias = f->head_bias;
+	if (refuse_asked(json, f, e) < 0 || read_norms(json, c, m, e) < 0 ||
 	    read_sizes(json, f, m, e) < 0 || read_activation(json, f, m, e) < 0 ||
 	    read_attention(json, f, m, e) < 0 || read_windows(json, f, m, e) < 0 ||
 	    read_experts(json, f, m, e) < 0)
 		return -1;
-	m->embed_multiplier = f->embed_sqrt_width ? sqrt((double)m->width) : 1;
-	if (config_flag(json, &f->parallel, &m->parallel, e) < 0 ||
-	    config_flag(json, &f->qkv_bias, &c->qkv_bias, e) < 0 ||
+	choose_rotaries(m);
+	if (read_multipliers(json, f, m, e) < 0 || config_flag(json, &f->qkv_bias, &c->qkv_bias, e) < 0 ||
 	    config_flag(json, &f->proj_bias, &c->proj_bias, e) < 0 ||
 	    config_flag(json, &f->mlp_bias, &c->mlp_bias, e) < 0 ||
 	    config_flag(json, &f->tied, &c->tied, e) < 0)

@@ -17,7 +17,7 @@
 /* What config.json says about the tensors alone. */
 struct config {
 	const struct family *family;
-	bool qkv_bias, proj_bias, mlp_bias;
+	bool qkv_bias, proj_bias, mlp_bias, head_bias, norm_bias, qk_norm_bias;
 	bool tied;              /* the head is the embedding, even where the files have one too */
 };
 

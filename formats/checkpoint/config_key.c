@@ -27,7 +27,7 @@ int config_size(const struct json *o, const char *keys, bool required, size_t lo
                 size_t *out, struct error *e)
 {
 	char key[CONFIG_KEY_LEN];
-	const struct json *v = config_find(o, keys, key);
+	const struct json *v = keys ? config_find(o, keys, key) : NULL;
 	if (json_kind(v) == JSON_KIND_NULL) {
 		if (required)
 			return error_set(e, "'%s' is %s", key,

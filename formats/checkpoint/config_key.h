@@ -17,7 +17,7 @@
 enum { CONFIG_KEY_LEN = 64 };
 const struct json *config_find(const struct json *o, const char *keys, char key[CONFIG_KEY_LEN]);
 
-/* A whole number in lo..hi.  required: an error where it is missing or null; else *out stays as it
+/* A whole number in lo..hi; keys NULL: none is missing.  required: an error where it is missing or null; else *out stays as it
  * was.  1: read, 0: missing or null, -1. */
 int config_size(const struct json *o, const char *keys, bool required, size_t lo, size_t hi,
                 size_t *out, struct error *e) MUST_CHECK;

@@ -20,6 +20,11 @@ static const char *const kinds[] = {
 };
 static const char *const pairings[] = { [ROTARY_HALF] = "half", [ROTARY_PAIRS] = "pairs" };
 
+/* The first two were a flag once. */
+static const char *const qk_norms[] = {
+	[QK_NORM_NONE] = "0", [QK_NORM_HEAD] = "1", [QK_NORM_HEADS] = "heads", [QK_NORM_ROW] = "row"
+};
+
 static void put_list(FILE *out, const char *key, const double *list, size_t n)
 {
 	if (!list)
@@ -47,6 +52,27 @@ static void put_rotary(FILE *out, const struct rotary *r)
 	put_list(out, "short_factor", r->short_factor, r->dims / 2);
 }
 
+/* What few models have says nothing where a model doesn't: lines of others stay as they were. */
+static void put_rare(FILE *out, const struct config *c, const struct model *m)
+{
+	if (!m->pre_norms)
+		fprintf(out, "pre_norms 0\n");
+	if (m->shared_norm)
+		fprintf(out, "shared_norm 1\n");
+	if ((m->norm == NORM_LAYER) != c->norm_bias)
+		fprintf(out, "norm_bias %d\n", c->norm_bias);
+	if (m->qk_norm != QK_NORM_NONE && c->qk_norm_bias)
+		fprintf(out, "qk_norm_bias 1\n");
+	if (c->head_bias)
+		fprintf(out, "head_bias 1\n");
+	if (m->shared_inner)
+		fprintf(out, "shared_inner %zu\n", m->shared_inner);
+	if (m->residual_multiplier != 1)
+		fprintf(out, "residual_multiplier %.17g\n", m->residual_multiplier);
+	if (m->logits_multiplier != 1)
+		fprintf(out, "logits_multiplier %.17g\n", m->logits_multiplier);
+}
+
 static void put_layers(FILE *out, const struct model *m)
 {
 	for (size_t i = 0; i < m->n_layers; i++) {
@@ -66,8 +92,8 @@ char *config_facts(const struct config *c, const struct model *m)
 	fprintf(out, "family %s\nn_layers %zu\nwidth %zu\nn_heads %zu\nn_kv_heads %zu\n"
 	        "head_width %zu\ninner %zu\nvocab %zu\ncontext %zu\n", m->family, m->n_layers,
 	        m->width, m->n_heads, m->n_kv_heads, m->head_width, m->inner, m->vocab, m->context);
-	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %d\npost_norms %d\n"
-	        "parallel %d\n", norms[m->norm], m->norm_plus_one, m->norm_eps, m->qk_norm,
+	fprintf(out, "norm %s\nnorm_plus_one %d\nnorm_eps %.17g\nqk_norm %s\npost_norms %d\n"
+	        "parallel %d\n", norms[m->norm], m->norm_plus_one, m->norm_eps, qk_norms[m->qk_norm],
 	        m->post_norms, m->parallel);
 	fprintf(out, "attention_scale %.17g\nattention_softcap %.17g\ngated %d\nactivation %s\n",
 	        m->attention_scale, m->attention_softcap, m->gated, activations[m->activation]);
@@ -78,6 +104,7 @@ char *config_facts(const struct config *c, const struct model *m)
 	        m->logits_softcap);
 	fprintf(out, "qkv_bias %d\nproj_bias %d\nmlp_bias %d\ntied %d\n", c->qkv_bias, c->proj_bias,
 	        c->mlp_bias, c->tied);
+	put_rare(out, c, m);
 	for (size_t i = 0; i < m->n_rotaries; i++)
 		put_rotary(out, &m->rotary[i]);
 	put_layers(out, m);

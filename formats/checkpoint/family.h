@@ -16,6 +16,7 @@
 struct family_keys {
 	const char *width, *layers, *heads, *kv_heads, *head_width, *inner, *vocab, *context;
 	const char *norm_eps, *activation, *theta, *rotary_part;
+	const char *longrope;   /* other names of that rope_type */
 };
 
 struct family_flag {
@@ -34,8 +35,9 @@ struct family_window {
 	struct family_number width;
 	struct family_flag enabled;
 	struct family_number first;
-	size_t period;          /* 0: every layer */
+	struct family_number period;    /* 0: every layer */
 	bool listed;
+	struct family_number theta;     /* by which its layers turn, unscaled; no key: as the others */
 };
 
 /* Layer i has experts iff there are any, step divides i + 1, and dense_layers doesn't list i. */
@@ -43,18 +45,27 @@ struct family_experts {
 	struct family_number count, per_token, inner, step;
 	const char *dense_layers;
 	struct family_flag renormalize;
+	struct family_number shared;    /* inner width of the expert that every token has */
 };
+
+/* A key whose value, other than null, false or missing, asks for what isn't there. */
+struct family_refusal {
+	const char *key, *why;
+};
+
+enum { FAMILY_REFUSALS = 2 };
 
 /* Which of a role's columns a tensor holds. */
 enum share {
 	SHARE_ALL,
 	SHARE_Q, SHARE_K, SHARE_V,
 	SHARE_HEADS,            /* q, k and v of the first head, then of the second, ... */
-	SHARE_GATE, SHARE_UP
+	SHARE_GATE, SHARE_UP,
+	SHARE_HEAD              /* of a norm's weights, those of head %h */
 };
 
 struct family_tensor {
-	const char *name;       /* less prefix and ".weight"; %d: the layer, %e: the expert */
+	const char *name;       /* less prefix and ".weight"; %d: the layer, %e: the expert, %h: the head */
 	enum role role;
 	enum share share;
 	bool transposed;        /* stored (k, n) */
@@ -63,27 +74,40 @@ struct family_tensor {
 
 struct family {
 	const char *name;       /* config.json's model_type */
-	const char *prefix;     /* before every name but the head's; files may leave it out */
+	const char *nested;     /* config.json has it all in this object; NULL: at its top */
+	/* Before every name but the head's, spellings separated by '|'; files may leave it out. */
+	const char *prefix;
 	/* Up to one without a name; roles that the model doesn't have are passed over. */
 	const struct family_tensor *tensors;
 	const struct family_keys *keys;
 
 	/* Where the key is missing; 0: n_heads key/value heads, width / n_heads. */
-	size_t kv_heads, head_width, context;
+	size_t kv_heads, head_width, context, original_context;
 	bool inner_optional;                    /* missing or null: 4 * width */
 	double norm_eps, theta, rotary_part;    /* theta 0: nothing turns */
 	const char *activation;
 
 	enum norm_kind norm;
-	bool norm_plus_one, qk_norm, post_norms, gated;
+	bool norm_bias;                         /* of norms of the stream: they have a bias too */
+	bool norm_plus_one, post_norms, gated;
+	bool no_pre_norms;                      /* attention and MLP read the stream as it is */
+	bool shared_norm;                       /* where parallel: one norm before both */
+	enum qk_norm qk_norm;
+	const char *qk_norm_key;                /* a flag that turns it on; NULL: it is */
+	bool qk_norm_bias;
+	enum rotary_pairing pairing;
+	bool head_bias;
 	bool positions;                         /* a learned table of `context` positions */
 	bool embed_sqrt_width;                  /* embeddings are multiplied by sqrt(width) */
 	struct family_flag parallel, qkv_bias, proj_bias, mlp_bias, tied;
 	struct family_flag scaled, scaled_by_layer; /* q.k by 1 / sqrt(D), and by 1 / (layer + 1) */
 	struct family_number scale_width;       /* in D's place */
+	struct family_number scale;             /* of q.k, in the place of 1 / sqrt(D) */
+	struct family_number embed_multiplier, residual_multiplier, logits_multiplier, logits_divisor;
 	struct family_number attention_softcap, logits_softcap;
 	struct family_window window;
 	struct family_experts experts;
+	struct family_refusal refused[FAMILY_REFUSALS]; /* as many as have a key */
 };
 
 /* The row of a model_type, or NULL. */

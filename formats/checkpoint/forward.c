@@ -22,11 +22,11 @@ static const struct word outside[] = {
 static const struct word inside[] = {
 	{ "input_layernorm", 1 }, { "ln_1", 1 }, { "attention_norm", 1 }, { "q_norm", 5 }, { "k_norm", 5 },
 	{ "q_proj", 2 }, { "wq.", 2 }, { "k_proj", 3 }, { "wk.", 3 }, { "v_proj", 4 }, { "wv.", 4 }, { "qkv", 2 },
-	{ "query_key_value", 2 }, { "c_attn", 2 }, { "o_proj", 6 }, { "wo.", 6 }, { "attn.c_proj", 6 },
-	{ "attention.dense", 6 }, { "post_attention_layernorm", 7 }, { "ln_2", 8 }, { "pre_feedforward", 8 },
-	{ "ffn_norm", 8 }, { "router", 9 }, { "mlp.gate.", 9 }, { "gate_up", 10 }, { "gate_proj", 10 }, { "w1.", 10 },
-	{ "up_proj", 11 }, { "w3.", 11 }, { "c_fc", 11 }, { "dense_h_to_4h", 11 }, { "down_proj", 12 }, { "w2.", 12 },
-	{ "c_proj", 12 }, { "dense_4h_to_h", 12 }, { "post_feedforward", 13 },
+	{ "query_key_value", 2 }, { "q_layernorm", 5 }, { "k_layernorm", 5 }, { "c_attn", 2 }, { "o_proj", 6 }, { "wo.", 6 }, { "attn.c_proj", 6 },
+	{ "attention.dense", 6 }, { "attn.dense", 6 }, { "post_attention_layernorm", 7 }, { "ln_2", 8 }, { "pre_feedforward", 8 },
+	{ "ffn_norm", 8 }, { "router", 9 }, { "mlp.gate.", 9 }, { "moe.gate.", 9 }, { "shared_expert_gate", 9 }, { "gate_up", 10 }, { "gate_proj", 10 }, { "w1.", 10 },
+	{ "up_proj", 11 }, { "w3.", 11 }, { "c_fc", 11 }, { "fc1", 11 }, { "dense_h_to_4h", 11 }, { "down_proj", 12 }, { "w2.", 12 },
+	{ "c_proj", 12 }, { "fc2", 12 }, { "dense_4h_to_h", 12 }, { "post_feedforward", 13 },
 };
 
 static unsigned find(const struct word *words, size_t n, const char *name, unsigned otherwise)

@@ -19,6 +19,7 @@ struct builder {
 	const struct model *model;
 	const struct tensors *tensors;
 	const char *prefix;
+	size_t prefix_len;
 	struct {
 		size_t n, k;
 	} shape[ROLE_COUNT];            /* role_shape's */
@@ -56,6 +57,9 @@ static size_t share_slices(const struct model *m, enum share share, size_t n, st
 	case SHARE_UP:
 		slice[0] = (struct slice){ n / 2, n / 2, 0, n / 2, n / 2 };
 		return 1;
+	case SHARE_HEAD:
+		slice[0] = (struct slice){ 0, d, 0, d, d };
+		return 1;
 	default:
 		slice[0] = (struct slice){ 0, n, 0, n, n };
 		return 1;
@@ -72,17 +76,20 @@ static bool role_has_bias(const struct builder *b, enum role role)
 	case ROLE_GATE_UP:
 	case ROLE_DOWN:
 		return b->config->mlp_bias;
+	case ROLE_HEAD:
+		return b->config->head_bias;
+	case ROLE_Q_NORM:
+	case ROLE_K_NORM:
+		return b->config->qk_norm_bias;
 	default:
-		return role >= ROLE_PRODUCTS && role < ROLE_NORMS_END &&
-		       b->model->norm == NORM_LAYER;
+		return role >= ROLE_PRODUCTS && role < ROLE_NORMS_END && b->config->norm_bias;
 	}
 }
 
 static void make_name(char name[NAME_LEN], const struct builder *b, const struct family_tensor *row,
                       size_t layer, size_t expert, bool bias)
 {
-	size_t used =
-		(size_t)snprintf(name, NAME_LEN, "%s", row->role == ROLE_HEAD ? "" : b->prefix);
+	size_t used = (size_t)snprintf(name, NAME_LEN, "%.*s", row->role == ROLE_HEAD ? 0 : (int)b->prefix_len, b->prefix);
 	for (const char *p = row->name; *p && used < NAME_LEN - 1;) {
 		if (*p == '%') {
 			used += (size_t)snprintf(name + used, NAME_LEN - used, "%zu",
@@ -125,7 +132,14 @@ static void add_part(struct builder *b, const struct tensor *t, const struct par
 	b->found[b->n++].part.view.dtype = t->is->dtype;
 }
 
-/* Adds what one tensor holds of a role, for one expert; n_stacked: of how many it is. */
+/* A norm by heads, each by its own weights, as one tensor (A, D). */
+static bool is_by_heads(const struct builder *b, const struct family_tensor *row)
+{
+	return (row->role == ROLE_Q_NORM || row->role == ROLE_K_NORM) && b->model->qk_norm == QK_NORM_HEADS &&
+	       row->share == SHARE_ALL;
+}
+
+/* Adds what one tensor holds of a role, for one expert (or head); n_stacked: of how many it is. */
 static int add_tensor(struct builder *b, const struct family_tensor *row, const struct tensor *t,
                       bool bias, size_t expert, size_t n_stacked, struct error *e)
 {
@@ -134,11 +148,20 @@ static int add_tensor(struct builder *b, const struct family_tensor *row, const 
 	size_t n_slices = share_slices(b->model, row->share, n, slice), rows = 0;
 	for (size_t i = 0; i < n_slices; i++)
 		rows += slice[i].n;
+	if (row->share == SHARE_HEAD) {
+		slice[0].column = expert * slice[0].n;
+		expert = 0;
+	}
 	bool vector = bias || (row->role >= ROLE_PRODUCTS && row->role < ROLE_NORMS_END);
 	uint64_t dim[3] = { n_stacked, row->transposed ? k : rows, row->transposed ? rows : k };
 	if (vector)
 		dim[1] = rows;
 	int n_dims = (n_stacked ? 1 : 0) + (vector ? 1 : 2);
+	if (is_by_heads(b, row)) {
+		dim[1] = rows / b->model->head_width;
+		dim[2] = b->model->head_width;
+		n_dims = 2;
+	}
 	if (check_tensor(t, n_stacked ? dim : dim + 1, n_dims, e) < 0)
 		return -1;
 	if (vector)
@@ -204,7 +227,7 @@ static bool layer_has(const struct builder *b, size_t layer, enum role role)
 	bool experts = b->model->layer[layer].experts;
 	if (role == ROLE_GATE_UP || role == ROLE_DOWN)
 		return n && !experts;
-	if (role == ROLE_ROUTER || role == ROLE_EXPERT_GATE_UP || role == ROLE_EXPERT_DOWN)
+	if (role >= ROLE_ROUTER && role <= ROLE_SHARED_GATE)
 		return n && experts;
 	return n > 0;
 }
@@ -223,7 +246,8 @@ static int add_layer(struct builder *b, size_t layer, struct error *e)
 			stacked[row->role] = r > 0;
 			continue;
 		}
-		size_t n = strstr(row->name, "%e") ? b->model->n_experts : 1;
+		size_t heads = b->shape[row->role].n / b->model->head_width;
+		size_t n = strstr(row->name, "%e") ? b->model->n_experts : strstr(row->name, "%h") ? heads : 1;
 		for (size_t i = 0; i < n; i++)
 			if (add_row(b, row, layer, i, e) < 0)
 				return -1;
@@ -252,7 +276,9 @@ static int add_outer(struct builder *b, struct error *e)
 		const struct tensor *t = tensors_find(b->tensors, name);
 		if (!head && add_row(b, row, 0, 0, e) < 0)
 			return -1;
-		if (head && t && add_tensor(b, row, t, false, 0, 0, e) < 0)
+		if (head && t && tied && add_tensor(b, row, t, false, 0, 0, e) < 0)
+			return -1;
+		if (head && t && !tied && add_row(b, row, 0, 0, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -286,20 +312,34 @@ static void take_parts(struct builder *b, struct layout_parts *to)
 	b->n = 0;
 }
 
-/* The family's prefix, or "" where the files leave it out. */
-static const char *find_prefix(struct builder *b)
+static bool has_embedding(const struct builder *b)
 {
 	char name[NAME_LEN];
-	b->prefix = "";
 	make_name(name, b, row_of(b->config->family, ROLE_EMBED), 0, 0, false);
-	return tensors_find(b->tensors, name) ? "" : b->config->family->prefix;
+	return tensors_find(b->tensors, name);
+}
+
+/* The first of the family's prefixes that the embedding has; or none, where the files leave it out; or the first. */
+static void find_prefix(struct builder *b)
+{
+	const char *first = b->config->family->prefix;
+	for (b->prefix = first; *b->prefix; b->prefix += b->prefix_len + (b->prefix[b->prefix_len] == '|')) {
+		b->prefix_len = strcspn(b->prefix, "|");
+		if (has_embedding(b))
+			return;
+	}
+	b->prefix_len = 0;
+	if (has_embedding(b))
+		return;
+	b->prefix = first;
+	b->prefix_len = strcspn(first, "|");
 }
 
 int layout_init(struct layout *l, const struct config *c, const struct model *m,
                 const struct tensors *t, struct error *e)
 {
 	struct builder b = { .config = c, .model = m, .tensors = t };
-	b.prefix = find_prefix(&b);
+	find_prefix(&b);
 	for (int role = 0; role < ROLE_COUNT; role++)
 		role_shape(m, (enum role)role, &b.shape[role].n, &b.shape[role].k);
 	*l = (struct layout){ .n_layers = m->n_layers };

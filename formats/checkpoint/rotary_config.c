@@ -26,12 +26,24 @@ static int find_parameters(const struct json *json, const struct json **out, str
 	return 0;
 }
 
-static int read_kind(const struct json *p, struct rotary *r, struct error *e)
+/* Whether `name` is one of those between '|'. */
+static bool is_one_of(const char *name, const char *names)
+{
+	size_t len = strlen(name);
+	for (const char *p = names; p; p = strchr(p, '|'), p += p != NULL)
+		if (strcspn(p, "|") == len && !memcmp(p, name, len))
+			return true;
+	return false;
+}
+
+static int read_kind(const struct json *p, const struct family *f, struct rotary *r, struct error *e)
 {
 	const char *kind = "default";
 	int found = json_get_text(p, "rope_type", &kind, NULL, e);
 	if (found < 0 || (!found && json_get_text(p, "type", &kind, NULL, e) < 0))
 		return -1;
+	if (is_one_of(kind, f->keys->longrope))
+		kind = kinds[ROTARY_LONGROPE];
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (!strcmp(kinds[i], kind)) {
 			r->kind = (enum rotary_kind)i;
@@ -96,11 +108,11 @@ static int read_factor(const struct json *p, bool original_beside, struct rotary
 	return 0;
 }
 
-static int read_lengths(const struct json *json, const struct json *p, struct rotary *r,
-                        struct error *e)
+static int read_lengths(const struct json *json, const struct json *p, const struct family *f,
+                        struct rotary *r, struct error *e)
 {
 	static const char key[] = "original_max_position_embeddings";
-	r->original_context = r->context;
+	r->original_context = f->original_context ? f->original_context : r->context;
 	int beside = config_size(json, key, false, 1, LENGTH_MAX, &r->original_context, e);
 	if (beside < 0)
 		return -1;
@@ -166,7 +178,7 @@ static int read_longrope(const struct json *p, struct rotary *r, struct error *e
 static int read_parameters(const struct json *json, const struct json *p, const struct family *f,
                            const struct model *m, struct rotary *r, struct error *e)
 {
-	if (read_kind(p, r, e) < 0 || read_dims(json, p, f, m, r, e) < 0)
+	if (read_kind(p, f, r, e) < 0 || read_dims(json, p, f, m, r, e) < 0)
 		return -1;
 	if (config_positive(json, f->keys->theta, &r->theta, e) < 0 ||
 	    config_positive(p, "rope_theta", &r->theta, e) < 0)
@@ -179,7 +191,7 @@ static int read_parameters(const struct json *json, const struct json *p, const 
 		return error_set(e, "rope_type 'dynamic' needs more than 2 dimensions");
 	if (r->kind == ROTARY_YARN && r->theta == 1)
 		return error_set(e, "'rope_theta' is 1, rope_type 'yarn' needs another");
-	if (r->kind != ROTARY_DEFAULT && read_lengths(json, p, r, e) < 0)
+	if (r->kind != ROTARY_DEFAULT && read_lengths(json, p, f, r, e) < 0)
 		return -1;
 	switch (r->kind) {
 	case ROTARY_LLAMA3:
@@ -193,14 +205,36 @@ static int read_parameters(const struct json *json, const struct json *p, const 
 	}
 }
 
-int rotary_config_read(const struct json *json, const struct family *f, const struct model *m,
-                       struct rotary *r, struct error *e)
+/* The rotation of layers with a window, by its theta alone; p: its parameters, or NULL. */
+static int read_windowed(const struct json *json, const struct json *p, const struct family *f,
+                         const struct model *m, struct rotary *r, struct error *e)
 {
-	const struct json *p;
+	*r = (struct rotary){ .pairing = f->pairing, .dims = m->head_width, .context = m->rotary[0].context };
+	if (config_number(json, &f->window.theta, f->window.theta.otherwise, &r->theta, e) < 0 ||
+	    config_positive(p, "rope_theta", &r->theta, e) < 0 || read_kind(p, f, r, e) < 0)
+		return -1;
+	if (r->kind != ROTARY_DEFAULT)
+		return error_set(e, "'rope_type' of sliding_attention is '%s', supported is default", kinds[r->kind]);
+	return 0;
+}
+
+int rotary_config_read(const struct json *json, const struct family *f, struct model *m, struct error *e)
+{
+	const struct json *p, *full = NULL, *sliding = NULL;
+	struct rotary *r = &m->rotary[0];
+	m->n_rotaries = 1;
+	r->pairing = f->pairing;
 	r->theta = f->theta;
 	r->context = f->context;
 	if (config_size(json, f->keys->context, false, 1, LENGTH_MAX, &r->context, e) < 0 ||
 	    find_parameters(json, &p, e) < 0)
 		return -1;
-	return read_parameters(json, p, f, m, r, e);
+	if (!f->window.theta.key)
+		return read_parameters(json, p, f, m, r, e);
+	if (json_get(p, "full_attention", JSON_KIND_OBJECT, &full, e) < 0 ||
+	    json_get(p, "sliding_attention", JSON_KIND_OBJECT, &sliding, e) < 0 ||
+	    read_parameters(json, full ? full : p, f, m, r, e) < 0)
+		return -1;
+	m->n_rotaries = 2;
+	return read_windowed(json, sliding, f, m, &m->rotary[1], e);
 }

@@ -159,6 +159,9 @@ int block_run(struct block *b, const struct layer *l, struct carry *carry, struc
 	b->resid = resid;
 	if (has_experts(b) && l->router.dtype != l->expert_gate_up[0].dtype)
 		return error_set(e, "layer %zu: its router and its experts are stored in different types", l->index);
+	if (has_experts(b) && b->m->shared_inner &&
+	    (l->shared_gate_up.dtype != l->router.dtype || l->shared_gate.dtype != l->router.dtype))
+		return error_set(e, "layer %zu: its shared expert and its router are stored in different types", l->index);
 	for (int i = 0; i < 2; i++) {
 		free(b->kept[i]);
 		b->kept[i] = NULL;

@@ -15,6 +15,12 @@ size_t kv_width(const struct model *m)
 	return m->n_kv_heads * m->head_width;
 }
 
+/* The widest MLP that a tile's buffers hold. */
+static size_t inner_most(const struct model *m)
+{
+	return m->inner > m->shared_inner ? m->inner : m->shared_inner;
+}
+
 static void widths(const struct model *m, const bool wanted[SITE_COUNT], size_t width[BUFFER_COUNT])
 {
 	memset(width, 0, BUFFER_COUNT * sizeof *width);
@@ -22,10 +28,11 @@ static void widths(const struct model *m, const bool wanted[SITE_COUNT], size_t 
 		width[BUFFER_NORM] = m->width;
 	width[BUFFER_QKV] = q_width(m) + 2 * kv_width(m);
 	width[BUFFER_PROJ] = width[BUFFER_DOWN] = m->width;
-	width[BUFFER_GATE_UP] = m->gated ? 2 * m->inner : m->inner;
+	width[BUFFER_GATE_UP] = m->gated ? 2 * inner_most(m) : inner_most(m);
 	if (wanted[SITE_MLP_ACT])
 		width[BUFFER_ACT] = m->inner;
 	width[BUFFER_ROUTER] = m->n_experts;
+	width[BUFFER_SHARED_GATE] = m->shared_inner > 0;
 }
 
 size_t operand_most(const struct ops *ops, struct device *d, size_t n, size_t k)
@@ -55,10 +62,11 @@ static bool needed(enum buffer which, const struct ops *ops, struct device *d, c
 {
 	if (!ops_finish(ops, d))
 		return true;
+	bool on_the_way = m->post_norms || m->residual_multiplier != 1;
 	switch (which) {
-	case BUFFER_PROJ: return m->post_norms || m->parallel || wanted[SITE_ATTN_PROJ] || wanted[SITE_ATTN_OUT];
+	case BUFFER_PROJ: return on_the_way || m->parallel || wanted[SITE_ATTN_PROJ] || wanted[SITE_ATTN_OUT];
 	case BUFFER_GATE_UP: return wanted[SITE_MLP_GATE] || wanted[SITE_MLP_UP] || wanted[SITE_MLP_ACT];
-	case BUFFER_DOWN: return m->post_norms || wanted[SITE_MLP_OUT];
+	case BUFFER_DOWN: return on_the_way || m->shared_inner || wanted[SITE_MLP_OUT];
 	default: return true;
 	}
 }
@@ -71,7 +79,7 @@ static void take_tile(struct taker *t, struct tile_memory *tile, const struct op
 	for (enum buffer i = 0; i < BUFFER_COUNT; i++)
 		tile->buffer[i] = take(t, needed(i, ops, d, m, wanted) ? n * width[i] * dtype_size(ops->work) : 0);
 	tile->norm_operand = take(t, operand_most(ops, d, n, m->width));
-	tile->act_operand = take(t, operand_most(ops, d, n, m->inner));
+	tile->act_operand = take(t, operand_most(ops, d, n, inner_most(m)));
 }
 
 static void take_batch(struct taker *t, struct block_memory *b, const struct ops *ops, struct device *d,

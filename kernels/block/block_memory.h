@@ -12,17 +12,18 @@ enum buffer {
 	BUFFER_NORM,            /* (n, H) attn_norm or mlp_norm as rows, where a site wants them */
 	BUFFER_QKV,             /* (n, (A + 2G) D) */
 	BUFFER_PROJ,            /* (n, H) attention's output, where it is seen before it joins the stream */
-	BUFFER_GATE_UP,         /* (n, 2I) or (n, I), the same */
+	BUFFER_GATE_UP,         /* (n, 2I) or (n, I), the same; of the shared expert too */
 	BUFFER_ACT,             /* (n, I), where a site wants it */
 	BUFFER_DOWN,            /* (n, H) the MLP's output, the same */
 	BUFFER_ROUTER,          /* (n, E) */
+	BUFFER_SHARED_GATE,     /* (n, 1) */
 	BUFFER_COUNT
 };
 
 struct tile_memory {
 	void *buffer[BUFFER_COUNT];
 	void *norm_operand;     /* (n, H) */
-	void *act_operand;      /* (n, I) */
+	void *act_operand;      /* (n, I), or the shared expert's */
 };
 
 struct block_memory {

@@ -35,7 +35,8 @@ static void product(const struct tile *t, const struct operand *a, const struct 
 /* What attention or the MLP gives goes into the stream while it is in cache, unless something is to happen on the way. */
 static bool adds_at_once(const struct tile *t, enum site a, enum site b)
 {
-	return !t->b->m->post_norms && !site_wanted(t->b, a) && !site_wanted(t->b, b);
+	const struct model *m = t->b->m;
+	return !m->post_norms && m->residual_multiplier == 1 && !site_wanted(t->b, a) && !site_wanted(t->b, b);
 }
 
 static void product_add(const struct tile *t, const struct operand *a, const struct weight *w, struct rows scratch)
@@ -85,6 +86,12 @@ static void step_attn_norm(const struct tile *t)
 {
 	const struct layer *l = t->b->layer;
 	norm_stream(t, &l->attn_norm, SITE_ATTN_NORM, tile_operand(t, t->memory->norm_operand, &l->qkv));
+}
+
+/* Where nothing is normed before, the stream itself is what products read. */
+static void step_attn_bare(const struct tile *t)
+{
+	t->b->ops->pack(t->b->device, tile_operand(t, t->memory->norm_operand, &t->b->layer->qkv), x_rows(t));
 }
 
 static void step_qkv(const struct tile *t)
@@ -144,6 +151,11 @@ static void turn(const struct tile *t, const struct turns *all, struct rows from
 		b->ops->rotate_all(b->device, &b->m->rotary[rotary], b->m->head_width, one, all->n, from, to);
 }
 
+static void norm_heads(const struct tile *t, const struct norm *norm, struct rows rows)
+{
+	norm_in_place(t, norm, t->b->m->qk_norm == QK_NORM_ROW ? rows.width : t->b->m->head_width, rows);
+}
+
 /* Queries and keys turn by their positions; keys and values go to where the whole sample's are. */
 static void step_rotate(const struct tile *t)
 {
@@ -152,9 +164,9 @@ static void step_rotate(const struct tile *t)
 	struct rows turned = site_rows(t, SITE_Q_ROT);
 	struct turns all;
 	struct run r;
-	if (b->m->qk_norm) {
-		norm_in_place(t, &b->layer->q_norm, b->m->head_width, q);
-		norm_in_place(t, &b->layer->k_norm, b->m->head_width, k);
+	if (b->m->qk_norm != QK_NORM_NONE) {
+		norm_heads(t, &b->layer->q_norm, q);
+		norm_heads(t, &b->layer->k_norm, k);
 	}
 	size_t segment = 0;
 	bool more = next_run(t, &segment, &r);
@@ -191,6 +203,11 @@ static void step_attn_post_norm(const struct tile *t)
 	norm_in_place(t, &t->b->layer->attn_post_norm, t->b->m->width, buffer_rows(t, BUFFER_PROJ));
 }
 
+static void step_attn_scale(const struct tile *t)
+{
+	t->b->ops->scale(t->b->device, buffer_rows(t, BUFFER_PROJ), t->b->m->residual_multiplier);
+}
+
 static void step_add_attn(const struct tile *t)
 {
 	if (!attn_adds_at_once(t))
@@ -208,7 +225,13 @@ static struct operand mlp_operand(const struct tile *t)
 
 static void step_mlp_norm(const struct tile *t)
 {
-	norm_stream(t, &t->b->layer->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
+	const struct layer *l = t->b->layer;
+	norm_stream(t, t->b->m->shared_norm ? &l->attn_norm : &l->mlp_norm, SITE_MLP_NORM, mlp_operand(t));
+}
+
+static void step_mlp_bare(const struct tile *t)
+{
+	t->b->ops->pack(t->b->device, mlp_operand(t), x_rows(t));
 }
 
 /* Where nobody wants what lies between, activations are made while the product is in cache. */
@@ -275,9 +298,31 @@ static void step_choose(const struct tile *t)
 		experts_read_ids(t->b->experts, t->first, t->n, t->b->sites->read[SITE_EXPERT_IDX]);
 }
 
+/* The expert that every token has: an MLP whose gate, one number a row, opens it. */
+static void step_shared_expert(const struct tile *t)
+{
+	const struct block *b = t->b;
+	const struct layer *l = b->layer;
+	struct operand a = mlp_operand(t), act = tile_operand(t, t->memory->act_operand, &l->shared_down);
+	struct rows out = buffer_rows(t, BUFFER_DOWN), open = buffer_rows(t, BUFFER_SHARED_GATE);
+	size_t width = l->shared_gate_up.n;
+	struct gate gate = { b->m->activation, b->m->gated, { t->memory->buffer[BUFFER_GATE_UP], t->n, width, width } };
+	double start = begin(t, TIMER_PRODUCT);
+	b->ops->product_act(b->device, &a, &l->shared_gate_up, &gate, act, b->ops->row_tile);
+	count_product(t, &a, &l->shared_gate_up, start);
+	product(t, &act, &l->shared_down, out);
+	product(t, &a, &l->shared_gate, open);
+	b->ops->add_gated(b->device, mlp_rows(t), out, open);
+}
+
 static void step_mlp_post_norm(const struct tile *t)
 {
 	norm_in_place(t, &t->b->layer->mlp_post_norm, t->b->m->width, mlp_rows(t));
+}
+
+static void step_mlp_scale(const struct tile *t)
+{
+	t->b->ops->scale(t->b->device, mlp_rows(t), t->b->m->residual_multiplier);
 }
 
 static void step_add_mlp(const struct tile *t)
@@ -376,7 +421,8 @@ static int batch_experts(struct block *b, struct error *e)
 /* -------- the block: steps by tile, and between them what needs every row */
 
 enum when {                     /* what a layer may have */
-	DENSE = 1, EXPERTS = 2, POST_NORMS = 4, PARALLEL = 8, SEQUENTIAL = 16
+	DENSE = 1, EXPERTS = 2, POST_NORMS = 4, PARALLEL = 8, SEQUENTIAL = 16, PRE_NORMS = 32, BARE = 64, SCALED = 128,
+	SHARED_EXPERT = 256
 };
 
 #define SITES(...) { __VA_ARGS__ }
@@ -384,26 +430,32 @@ enum when {                     /* what a layer may have */
 
 const struct step block_steps[] = {
 	{ 0, step_none, NULL, SITES(SITE_RESID_PRE, SITE_NONE) },
-	{ 0, step_attn_norm, NULL, SITES(SITE_ATTN_NORM, SITE_NONE) },
+	{ PRE_NORMS, step_attn_norm, NULL, SITES(SITE_ATTN_NORM, SITE_NONE) },
+	{ BARE, step_attn_bare, NULL, NO_SITES },
 	{ 0, step_qkv, NULL, SITES(SITE_Q, SITE_K, SITE_V) },
 	{ 0, step_rotate, NULL, SITES(SITE_Q_ROT, SITE_K_ROT, SITE_NONE) },
 	{ 0, NULL, batch_attend, NO_SITES },
 	{ 0, step_none, NULL, SITES(SITE_ATTN_CTX, SITE_NONE) },
 	{ 0, step_attn_proj, NULL, SITES(SITE_ATTN_PROJ, SITE_NONE) },
 	{ POST_NORMS, step_attn_post_norm, NULL, NO_SITES },
+	{ SCALED, step_attn_scale, NULL, NO_SITES },
 	{ 0, step_none, NULL, SITES(SITE_ATTN_OUT, SITE_NONE) },
 	/* With a parallel residual the MLP's norm reads the stream before attention is added. */
-	{ PARALLEL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ PARALLEL | PRE_NORMS, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ PARALLEL | BARE, step_mlp_bare, NULL, NO_SITES },
 	{ PARALLEL, step_add_attn, NULL, NO_SITES },
 	{ SEQUENTIAL, step_add_attn, NULL, SITES(SITE_RESID_MID, SITE_NONE) },
-	{ SEQUENTIAL, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ SEQUENTIAL | PRE_NORMS, step_mlp_norm, NULL, SITES(SITE_MLP_NORM, SITE_NONE) },
+	{ SEQUENTIAL | BARE, step_mlp_bare, NULL, NO_SITES },
 	{ DENSE, step_gate_up, NULL, SITES(SITE_MLP_GATE, SITE_MLP_UP, SITE_NONE) },
 	{ DENSE, step_act, NULL, SITES(SITE_MLP_ACT, SITE_NONE) },
 	{ DENSE, step_down, NULL, NO_SITES },
 	{ EXPERTS, step_router, NULL, SITES(SITE_ROUTER_LOGITS, SITE_NONE) },
 	{ EXPERTS, step_choose, NULL, SITES(SITE_ROUTER_WEIGHTS, SITE_NONE) },
 	{ EXPERTS, NULL, batch_experts, NO_SITES },
+	{ SHARED_EXPERT, step_shared_expert, NULL, NO_SITES },
 	{ POST_NORMS, step_mlp_post_norm, NULL, NO_SITES },
+	{ SCALED, step_mlp_scale, NULL, NO_SITES },
 	{ 0, step_none, NULL, SITES(SITE_MLP_OUT, SITE_NONE) },
 	{ 0, step_add_mlp, NULL, SITES(SITE_RESID_POST, SITE_NONE) },
 };
@@ -414,7 +466,10 @@ bool block_takes(const struct block *b, const struct step *s)
 {
 	unsigned has = has_experts(b) ? EXPERTS : DENSE;
 	has |= b->m->parallel ? PARALLEL : SEQUENTIAL;
+	has |= b->m->pre_norms ? PRE_NORMS : BARE;
 	has |= b->m->post_norms ? POST_NORMS : 0;
+	has |= b->m->residual_multiplier != 1 ? SCALED : 0;
+	has |= has_experts(b) && b->m->shared_inner ? SHARED_EXPERT : 0;
 	return (s->when & ~has) == 0;
 }
 

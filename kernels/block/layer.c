@@ -36,6 +36,9 @@ static struct weight *weight_of(struct layer *l, enum role role, size_t expert)
 	case ROLE_ROUTER: return &l->router;
 	case ROLE_EXPERT_GATE_UP: return &l->expert_gate_up[expert];
 	case ROLE_EXPERT_DOWN: return &l->expert_down[expert];
+	case ROLE_SHARED_GATE_UP: return &l->shared_gate_up;
+	case ROLE_SHARED_DOWN: return &l->shared_down;
+	case ROLE_SHARED_GATE: return &l->shared_gate;
 	case ROLE_HEAD: return &l->head;
 	default: return NULL;
 	}
@@ -54,8 +57,9 @@ static void shape(struct layer *l, const struct model *m, const struct part *par
 		const struct part *p = &parts[i];
 		struct norm *norm = norm_of(l, p->role);
 		struct weight *w = norm ? NULL : weight_of(l, p->role, p->expert);
+		size_t k;
 		if (norm)
-			norm->n = p->view.n;
+			role_shape(m, p->role, &norm->n, &k);
 		if (!w || p->bias)
 			continue;
 		role_shape(m, p->role, &w->n, &w->k);

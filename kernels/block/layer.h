@@ -26,6 +26,7 @@ struct layer {
 	size_t index;
 	struct weight qkv, attn_proj, gate_up, down, router;
 	struct weight *expert_gate_up, *expert_down;    /* (E) */
+	struct weight shared_gate_up, shared_down, shared_gate;
 	struct norm attn_norm, q_norm, k_norm, attn_post_norm, mlp_norm, mlp_post_norm;
 	/* what stands after the last layer */
 	struct norm final_norm;

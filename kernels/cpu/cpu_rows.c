@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include <math.h>
 #include <string.h>
 
 void cpu_load(struct device *d, struct rows to, const void *from, enum dtype dtype)
@@ -158,6 +159,21 @@ void cpu_add(struct device *d, struct rows into, struct rows from)
 {
 	for (size_t r = 0; r < into.n; r++)
 		d->unit->add(rows_at(into, r), rows_at(from, r), into.width);
+}
+
+void cpu_add_gated(struct device *d, struct rows into, struct rows from, struct rows gate)
+{
+	for (size_t r = 0; r < into.n; r++) {
+		const float open = (float)(1 / (1 + exp(-(double)*rows_at(gate, r))));
+
+		d->unit->add_scaled(rows_at(into, r), rows_at(from, r), open, into.width);
+	}
+}
+
+void cpu_scale(struct device *d, struct rows x, double c)
+{
+	for (size_t r = 0; r < x.n; r++)
+		d->unit->scale(rows_at(x, r), (float)c, x.width);
 }
 
 void cpu_softcap(struct device *d, struct rows x, double c)

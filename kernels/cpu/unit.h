@@ -112,6 +112,7 @@ struct unit {
 	                 struct sink y);
 	void (*add)(float *y, const float *x, size_t n);                 /* y += x */
 	void (*add_scaled)(float *y, const float *x, float f, size_t n); /* y += f x */
+	void (*scale)(float *x, float f, size_t n);                      /* x *= f */
 	void (*softcap)(float *x, size_t n, float c);
 	/* One head: the first 2 half columns turn, the others are copied. */
 	void (*rotate)(const struct rotary *r, const float *cos, const float *sin, size_t width,

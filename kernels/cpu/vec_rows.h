@@ -296,6 +296,15 @@ static void row_add_scaled(float *y, const float *x, float f, size_t n)
 	}
 }
 
+static void row_scale(float *x, float f, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		v_give(x + i, v_set(f) * v_take(x + i, m), m);
+	}
+}
+
 static void row_softcap(float *x, size_t n, float c)
 {
 	for (size_t i = 0; i < n; i += VL) {

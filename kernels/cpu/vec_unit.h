@@ -16,6 +16,7 @@ const struct unit UNIT = {
 	.activate = row_activate,
 	.add = row_add,
 	.add_scaled = row_add_scaled,
+	.scale = row_scale,
 	.softcap = row_softcap,
 	.rotate = row_rotate,
 	.attend = attend,

@@ -377,6 +377,16 @@ static void add(device *d, rows into, rows from)
 	cuda_add(&d->launch, into, from);
 }
 
+static void add_gated(device *d, rows into, rows from, rows gate)
+{
+	cuda_add_gated(&d->launch, into, from, gate);
+}
+
+static void scale(device *d, rows x, double factor)
+{
+	cuda_scale(&d->launch, x, static_cast<float>(factor));
+}
+
 static void softcap(device *d, rows x, double cap)
 {
 	cuda_softcap(&d->launch, x, static_cast<float>(cap));
@@ -479,6 +489,8 @@ extern "C" const struct ops ops_cuda = {
 	.product_act = cuda_product_act,
 	.activate = activate,
 	.add = add,
+	.add_gated = add_gated,
+	.scale = scale,
 	.softcap = softcap,
 	.rotate = rotate,
 	.rotate_all = rotate_all,

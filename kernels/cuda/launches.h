@@ -18,6 +18,8 @@ void cuda_pool(launch_context *c, bool largest, const pooled_row *list, size_t n
 void cuda_round(launch_context *c, rows x, enum dtype dtype);    /* f32, bf16, f16 */
 void cuda_pack(launch_context *c, operand to, rows from);
 void cuda_add(launch_context *c, rows into, rows from);
+void cuda_add_gated(launch_context *c, rows into, rows from, rows gate);
+void cuda_scale(launch_context *c, rows x, float factor);
 void cuda_softcap(launch_context *c, rows x, float cap);
 
 /* -------- norm.cu, activate.cu, rotate.cu: into rows `out` or, with out.p NULL, the operand */

@@ -72,6 +72,39 @@ void cuda_add(launch_context *c, rows into, rows from)
 	walk_launch(c, add, walk_of_sheet(into.n, to), to, sheet_of_rows(from));
 }
 
+static KERNEL void add_gated(walk w, sheet into, sheet from, sheet gate)
+{
+	walk_rows(w, [=](size_t r, unsigned u) { return two_quads{ rows_take(into, r, u), rows_take(from, r, u) }; },
+	          [=](size_t r, unsigned u, two_quads x) {
+		          const float open = 1.0f / (1.0f + expf(-reinterpret_cast<const float *>(gate.p)[r * gate.stride]));
+		          for (int j = 0; j < 4; j++)
+			          x.a.x[j] = fmaf(open, x.b.x[j], x.a.x[j]);
+		          sheet_give(into, r, 4 * u, x.a);
+	          });
+}
+
+void cuda_add_gated(launch_context *c, rows into, rows from, rows gate)
+{
+	const sheet to = sheet_of_rows(into);
+	walk_launch(c, add_gated, walk_of_sheet(into.n, to), to, sheet_of_rows(from), sheet_of_rows(gate));
+}
+
+static KERNEL void scale_rows(walk w, sheet x, float factor)
+{
+	walk_rows(w, [=](size_t r, unsigned u) { return rows_take(x, r, u); },
+	          [=](size_t r, unsigned u, quad q) {
+		          for (int j = 0; j < 4; j++)
+			          q.x[j] *= factor;
+		          sheet_give(x, r, 4 * u, q);
+	          });
+}
+
+void cuda_scale(launch_context *c, rows x, float factor)
+{
+	const sheet s = sheet_of_rows(x);
+	walk_launch(c, scale_rows, walk_of_sheet(x.n, s), s, factor);
+}
+
 static KERNEL void cap_rows(walk w, sheet x, float cap)
 {
 	walk_rows(w, [=](size_t r, unsigned u) { return rows_take(x, r, u); },

@@ -87,13 +87,16 @@ void head_tile_load_logits(struct head_tile *t, size_t i, const void *from, enum
 	dtype_convert(head_tile_logits(t, i), t->ops->work, from, dtype, t->logits.width);
 }
 
-static void softcap_row(void *argument, size_t i, size_t slot)
+static void finish_row(void *argument, size_t i, size_t slot)
 {
 	const struct head_tile *t = argument;
 	const struct rows *all = &t->device_logits;
 	struct rows row = { head_tile_row(t, all, i), 1, all->width, all->stride };
 	(void)slot;
-	t->ops->softcap(t->device, row, t->m->logits_softcap);
+	if (t->m->logits_multiplier != 1)
+		t->ops->scale(t->device, row, t->m->logits_multiplier);
+	if (t->m->logits_softcap > 0)
+		t->ops->softcap(t->device, row, t->m->logits_softcap);
 }
 
 /* What the device made, where the host can see it. */
@@ -120,7 +123,7 @@ void head_tile_product(struct head_tile *t, struct workers *w)
 		t->ops->load(t->device, t->device_normed, t->normed.p, t->ops->work);
 	t->ops->pack(t->device, t->operand, t->device_normed);
 	t->ops->product(t->device, &t->operand, &t->after->head, t->device_logits, t->ops->expert_tile);
-	if (t->m->logits_softcap > 0)
-		workers_run(w, t->x.n, softcap_row, t);
+	if (t->m->logits_softcap > 0 || t->m->logits_multiplier != 1)
+		workers_run(w, t->x.n, finish_row, t);
 	fetch(t, t->logits, t->device_logits);
 }

@@ -36,6 +36,8 @@ void ref_norm(struct device *d, const struct model *m, const struct norm *norm, 
 void ref_activate(struct device *d, enum activation act, struct rows gate, struct rows up,
                   struct rows out, struct operand packed);
 void ref_add(struct device *d, struct rows into, struct rows from);
+void ref_add_gated(struct device *d, struct rows into, struct rows from, struct rows gate);
+void ref_scale(struct device *d, struct rows x, double c);
 void ref_softcap(struct device *d, struct rows x, double c);
 void ref_rotate(struct device *d, const struct rotary *r, const void *cos_table,
                 const void *sin_table, size_t head_width, size_t p0, struct rows from,

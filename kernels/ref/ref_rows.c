@@ -89,6 +89,29 @@ void ref_add(struct device *d, struct rows into, struct rows from)
 	}
 }
 
+void ref_add_gated(struct device *d, struct rows into, struct rows from, struct rows gate)
+{
+	(void)d;
+	for (size_t r = 0; r < into.n; r++) {
+		double *y = ref_row(into, r);
+		const double *x = ref_row(from, r), open = 1 / (1 + exp(-*ref_row(gate, r)));
+
+		for (size_t c = 0; c < into.width; c++)
+			y[c] += open * x[c];
+	}
+}
+
+void ref_scale(struct device *d, struct rows x, double c)
+{
+	(void)d;
+	for (size_t r = 0; r < x.n; r++) {
+		double *row = ref_row(x, r);
+
+		for (size_t i = 0; i < x.width; i++)
+			row[i] *= c;
+	}
+}
+
 void ref_softcap(struct device *d, struct rows x, double c)
 {
 	(void)d;

@@ -84,6 +84,21 @@ static void test_spellings(void)
 		  "{'model_type':'gemma2'," SIZES "'num_key_value_heads':4,'head_dim':256,'sliding_window':8,"
 		  "'query_pre_attn_scalar':256,'attn_logit_softcapping':50.0,'final_logit_softcapping':30.0,"
 		  "'layer_types':['sliding_attention','full_attention','sliding_attention','full_attention']}" },
+		{ "phi3's longrope by its old names",
+		  "{'model_type':'phi3'," SIZES "'max_position_embeddings':8192,'rope_scaling':{'type':'su',"
+		  "'short_factor':[1,1,1,1,1,1,1,1],'long_factor':[2,2,2,2,2,2,2,2]}}",
+		  "{'model_type':'phi3'," SIZES "'max_position_embeddings':8192,'original_max_position_embeddings':4096,"
+		  "'partial_rotary_factor':1.0,'sliding_window':null,'num_key_value_heads':4,'rope_scaling':{'type':'yarn',"
+		  "'short_factor':[1,1,1,1,1,1,1,1],'long_factor':[2,2,2,2,2,2,2,2]}}" },
+		{ "gemma3's windows and rotations, version 4 and 5",
+		  "{'model_type':'gemma3_text'," SIZES "'sliding_window_pattern':2,'sliding_window':8,'rope_scaling':"
+		  "{'rope_type':'linear','factor':8},'rope_local_base_freq':2e4}",
+		  "{'model_type':'gemma3_text'," SIZES "'sliding_window':8,'layer_types':['sliding_attention','full_attention',"
+		  "'sliding_attention','full_attention'],'rope_parameters':{'full_attention':{'rope_type':'linear','factor':8.0,"
+		  "'rope_theta':1000000.0},'sliding_attention':{'rope_type':'default','rope_theta':20000}}}" },
+		{ "starcoder2's defaults", "{'model_type':'starcoder2'," SIZES "'num_key_value_heads':2}",
+		  "{'model_type':'starcoder2'," SIZES "'num_key_value_heads':2,'norm_epsilon':1e-5,'use_bias':true,'sliding_window':null,"
+		  "'tie_word_embeddings':true,'hidden_act':'gelu_pytorch_tanh'}" },
 		{ "experts in every second layer, by step and by list",
 		  "{'model_type':'qwen3_moe'," SIZES "'num_experts':8,'decoder_sparse_step':2,'mlp_only_layers':[]}",
 		  "{'model_type':'qwen3_moe'," SIZES "'num_experts':8,'mlp_only_layers':[0,2,77]}" },
@@ -118,6 +133,33 @@ static void test_facts(void)
 		{ "{'model_type':'gpt_neox'," SIZES "'attention_bias':false}", "qkv_bias 0\nproj_bias 0\nmlp_bias 1\n" },
 		{ "{'model_type':'gpt_neox'," SIZES "'rotary_pct':1.0}", "rotary kind default pairing half dims 16 " },
 		{ "{'model_type':'qwen3_moe'," SIZES "'num_experts':0}", "n_experts 0\n" },
+
+		{ "{'model_type':'mixtral'," SIZES "'num_key_value_heads':2}",
+		  "n_experts 8\nexperts_per_token 2\nexpert_inner 96\nexpert_renormalize 1\n" },
+		{ "{'model_type':'mixtral'," SIZES "'num_key_value_heads':2}", "layer 3 window 0 rotary 0 experts 1 " },
+		{ "{'model_type':'phi3'," SIZES "'sliding_window':7}", "layer 3 window 7 " },
+		{ "{'model_type':'phi3'," SIZES "'partial_rotary_factor':0.5}", "pairing half dims 8 theta 10000 " },
+		{ "{'model_type':'gemma'," SIZES "'num_key_value_heads':1}", "head_width 256\n" },
+		{ "{'model_type':'gemma'," SIZES "'num_key_value_heads':1,'hidden_act':'gelu'}", "activation gelu\n" },
+		{ "{'model_type':'gemma3_text'," SIZES "'sliding_window':8}", "layer 3 window 8 rotary 1 " },
+		{ "{'model_type':'gemma3_text'," SIZES "'sliding_window_pattern':3}", "layer 2 window 0 rotary 0 " },
+		{ "{'model_type':'gemma3','text_config':{'model_type':'gemma3_text'," SIZES "'query_pre_attn_scalar':16}}",
+		  "attention_scale 0.25\n" },
+		{ "{'model_type':'olmo2'," SIZES "'head_dim':16}", "qk_norm row\npost_norms 1\n" },
+		{ "{'model_type':'olmo2'," SIZES "'head_dim':16}", "pre_norms 0\n" },
+		{ "{'model_type':'olmoe'," SIZES "'clip_qkv':null}", "n_experts 64\nexperts_per_token 8\nexpert_inner 96\n" },
+		{ "{'model_type':'granite'," SIZES "'attention_multiplier':0.125,'embedding_multiplier':12}", "attention_scale 0.125\n" },
+		{ "{'model_type':'granite'," SIZES "'embedding_multiplier':12}", "embed_multiplier 12\n" },
+		{ "{'model_type':'granite'," SIZES "'residual_multiplier':0.25,'logits_scaling':8}",
+		  "residual_multiplier 0.25\nlogits_multiplier 0.125\n" },
+		{ "{'model_type':'starcoder2'," SIZES "'use_bias':false}", "qkv_bias 0\nproj_bias 0\nmlp_bias 0\ntied 1\n" },
+		{ "{'model_type':'stablelm','num_key_value_heads':2," SIZES "'use_parallel_residual':true}", "shared_norm 1\n" },
+		{ "{'model_type':'stablelm','num_key_value_heads':2," SIZES "'qk_layernorm':true}", "qk_norm heads\n" },
+		{ "{'model_type':'stablelm','num_key_value_heads':2," SIZES "'use_qkv_bias':true}", "pairing half dims 4 theta 10000 " },
+		{ "{'model_type':'phi'," SIZES "'qk_layernorm':true}", "shared_norm 1\nqk_norm_bias 1\nhead_bias 1\n" },
+		{ "{'model_type':'qwen2_moe','num_key_value_heads':2," SIZES "'num_experts':8}", "shared_inner 5632\n" },
+		{ "{'model_type':'cohere'," SIZES "'use_qk_norm':true}", "shared_norm 1\nnorm_bias 0\nlogits_multiplier 0.0625\n" },
+		{ "{'model_type':'cohere'," SIZES "'rope_theta':8e6}", "rotary kind default pairing pairs dims 16 theta 8000000 " },
 
 		{ "[]", "config.json: it is an array where an object is due" },
 		{ "{}", "config.json: 'model_type' is missing" },
@@ -155,6 +197,16 @@ static void test_facts(void)
 		{ "{'model_type':'qwen2','num_key_value_heads':2," SIZES
 		  "'layer_types':['sliding_attention','full_attention','full_attention','full_attention']}",
 		  "'layer_types' has 'sliding_attention' for layer 0, but no window is set" },
+		{ "{'model_type':'gemma3','hidden_size':64}", "'text_config' is missing" },
+		{ "{'model_type':'gemma3','text_config':[]}", "'text_config' is an array" },
+		{ "{'model_type':'gemma3_text'," SIZES "'use_bidirectional_attention':true}",
+		  "'use_bidirectional_attention' is set: attention to later tokens is not supported" },
+		{ "{'model_type':'gemma3_text'," SIZES "'rope_parameters':{'full_attention':{},'sliding_attention':{'rope_type':'linear'}}}",
+		  "'rope_type' of sliding_attention is 'linear', supported is default" },
+		{ "{'model_type':'olmoe'," SIZES "'clip_qkv':8.0}", "'clip_qkv' is set: clipped queries, keys and values" },
+		{ "{'model_type':'qwen2_moe'," SIZES "'use_sliding_window':true}", "'use_sliding_window' is set: versions of" },
+		{ "{'model_type':'phi3'," SIZES "'partial_rotary_factor':0.2}", "turns 3 of a head's 16" },
+		{ "{'model_type':'phi3'," SIZES "'rope_scaling':{'type':'su','short_factor':[1]}}", "'long_factor' has 0 numbers where 8" },
 		{ "{'model_type':'qwen3_moe'," SIZES "'num_experts':4}", "'num_experts_per_tok' is missing, and 4 experts" },
 		{ "{'model_type':'qwen3_moe'," SIZES "'num_experts_per_tok':200}", "'num_experts_per_tok' is 200 where a whole" },
 		{ "{'model_type':'qwen3_moe'," SIZES "'mlp_only_layers':['x']}", "'mlp_only_layers' has something else than" },

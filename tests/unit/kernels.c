@@ -399,16 +399,17 @@ static void check_norms(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(widths); i++)
 		for (int kind = NORM_RMS; kind <= NORM_LAYER; kind++)
-			for (int heads = 1; heads <= 3; heads += 2) {
-				const size_t width = widths[i] * (size_t)heads;
+			for (int heads = 1; heads <= 4; heads += heads) {
+				/* Four heads have weights of their own, two share theirs. */
+				const size_t width = widths[i] * (size_t)heads, period = heads == 4 ? width : widths[i];
 				const struct model m = { .norm = (enum norm_kind)kind,
 					                 .norm_eps = 1e-5,
 					                 .norm_plus_one = i % 2 };
 				struct twin x = twin_of(3 * width, 2), y = twin_of(3 * width, 0),
-					    w = twin_of(widths[i], 1);
-				struct twin b = twin_of(widths[i], 1);
-				const struct norm nr = { w.r, heads > 1 ? NULL : b.r, w.n };
-				const struct norm nc = { w.d, heads > 1 ? NULL : b.d, w.n };
+					    w = twin_of(period, 1);
+				struct twin b = twin_of(period, 1);
+				const struct norm nr = { w.r, heads == 2 ? NULL : b.r, w.n };
+				const struct norm nc = { w.d, heads == 2 ? NULL : b.d, w.n };
 
 				ops_ref.norm(ref, &m, &nr, widths[i], rows_of(x.r, 3, width),
 				             rows_of(y.r, 3, width), (struct operand){ 0 });
@@ -424,6 +425,23 @@ static void check_norms(void)
 				twin_free(b);
 			}
 	below(most, 8, "norms");
+}
+
+/* A row by its own gate, from shut to open. */
+static void check_add_gated(void)
+{
+	enum { ROWS = 41, WIDTH = 77 };
+	struct twin x = twin_of(ROWS * WIDTH, 1), y = twin_of(x.n, 1), gate = twin_of(ROWS, 0);
+
+	for (size_t i = 0; i < ROWS; i++)
+		gate.r[i] = gate.c[i] = (float)i - 20;
+	push(&gate);
+	ops_ref.add_gated(ref, rows_of(y.r, ROWS, WIDTH), rows_of(x.r, ROWS, WIDTH), rows_of(gate.r, ROWS, 1));
+	ops->add_gated(dev, rows_of(y.d, ROWS, WIDTH), rows_of(x.d, ROWS, WIDTH), rows_of(gate.d, ROWS, 1));
+	below(worst(&y, EPS, 4), 2, "a gated sum");
+	twin_free(x);
+	twin_free(y);
+	twin_free(gate);
 }
 
 static void check_activations(void)
@@ -454,6 +472,9 @@ static void check_activations(void)
 	ops_ref.softcap(ref, rows_of(y.r, 1, x.n), 7);
 	ops->softcap(dev, rows_of(y.d, 1, x.n), 7);
 	below(worst_ulp(&y, 1e-30), 8, "softcap");
+	ops_ref.scale(ref, rows_of(y.r, 1, x.n), 0.3);
+	ops->scale(dev, rows_of(y.d, 1, x.n), 0.3);
+	below(worst_ulp(&y, 1e-30), 9, "scale");
 	for (int act = 0; act < ACT_COUNT; act++) {
 		struct twin odd = twin_of(5, 0), z = twin_of(5, 0);
 		static const float values[] = { NAN, 1e38f, -1e38f, 1e-40f, -0.0f };
@@ -615,9 +636,9 @@ static bool odd_rows_are(const struct twin *t, const struct twin *y, size_t widt
 	return same;
 }
 
-enum place_op { PLACE_NORM, PLACE_ACTIVATE, PLACE_ADD, PLACE_SOFTCAP, PLACE_ROUND, PLACE_COPY, PLACE_OPS };
+enum place_op { PLACE_NORM, PLACE_ACTIVATE, PLACE_ADD, PLACE_SOFTCAP, PLACE_SCALE, PLACE_GATED, PLACE_ROUND, PLACE_COPY, PLACE_OPS };
 
-static const char *const place_names[] = { "norm", "activate", "add", "softcap", "round", "copy" };
+static const char *const place_names[] = { "norm", "activate", "add", "softcap", "scale", "a gated sum", "round", "copy" };
 
 /* to = op(to), or of from, in place where the operation is. */
 static void run_place(enum place_op op, const struct norm *norm, size_t group, struct rows to, struct rows from)
@@ -637,6 +658,12 @@ static void run_place(enum place_op op, const struct norm *norm, size_t group, s
 		break;
 	case PLACE_SOFTCAP:
 		ops->softcap(dev, to, 3);
+		break;
+	case PLACE_SCALE:
+		ops->scale(dev, to, 0.7);
+		break;
+	case PLACE_GATED:
+		ops->add_gated(dev, to, from, (struct rows){ from.p, from.n, 1, from.stride });
 		break;
 	case PLACE_ROUND:
 		ops->round(dev, to, DTYPE_F16);
@@ -1215,6 +1242,7 @@ static void check_unit(void)
 	check_few_rows(DTYPE_BF16, 107, 517);
 	check_norms();
 	check_activations();
+	check_add_gated();
 	check_rotation();
 	check_turns();
 	check_rounding();

@@ -9,7 +9,7 @@
 static struct layer_shape layers[] = { { .experts = false }, { .experts = false }, { .experts = true } };
 static struct model toy = {
 	.name = (char *)"toy", .n_layers = 3, .width = 64, .n_heads = 4, .n_kv_heads = 2, .head_width = 16, .inner = 96,
-	.vocab = 100, .n_experts = 8, .experts_per_token = 2, .layer = layers, .norm = NORM_RMS, .parallel = true
+	.vocab = 100, .n_experts = 8, .experts_per_token = 2, .layer = layers, .norm = NORM_RMS, .pre_norms = true, .parallel = true
 };
 
 static void test_layers(void)
