@@ -216,6 +216,8 @@ $(UNITS_CC): $(BUILD)/unit/%: $(HOST)/tests/unit/%.o $(CUDA_HOST:%.cc=$(HOST)/%.
 # Attention's kernels by themselves, against ref.
 $(BUILD)/unit/cuda_attend: UNIT_LIBS = $(LIBS)
 $(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS) $(CUDA_REST)) $(BUILD)/onelayer.a
+# The whole module's, as one that is told to be idle.
+$(BUILD)/unit/cuda_limits: $(HOST_OBJECTS) $(CUDA_REST)
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
