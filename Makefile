@@ -161,7 +161,9 @@ space = $(subst ,, )
 # -O1 is for what launches kernels, which are compiled at the best level anyway.  Products and sums are rounded as they are
 # written.
 CUDA_NUMBERS = -fmad=false
-CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
+# Nor may a kernel keep in memory what it has no registers for.
+CUDA_WARNINGS = -Werror all-warnings -Xptxas --warn-on-spills,--warn-on-local-memory-usage
+CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),$(CUDA_WARNINGS)) -DVERSION='"$(VERSION)"' \
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
 # The matrix library is opened when a device is: sought where the loader looks, and where this compiler's toolkit has it.
 CUDA_ROOT = $(dir $(realpath $(shell command -v $(firstword $(NVCC)))))..

@@ -215,6 +215,8 @@ void choose_word(fake_choice *c, const std::string &word)
 		c->card = static_cast<unsigned>(strtoul(word.c_str() + 5, nullptr, 10));
 	else if (word == "idle")
 		c->idle = true;
+	else if (word == "rival")
+		c->rival = true;
 	else
 		known = false;
 	for (const auto &t : turns)
@@ -250,7 +252,7 @@ void fake_info(int, gpu_info *info)
 {
 	const fake_choice c = choice_now();
 	const int capability = c.fault == FAKE_OLD ? 70 : static_cast<int>(c.card);
-	*info = { "fake", capability / 10, capability % 10, 4, c.memory, c.memory };
+	*info = { "fake", capability / 10, capability % 10, 4, c.memory };
 }
 
 }
@@ -305,10 +307,20 @@ const gpu_info *gpu_info_of(const gpu *g)
 
 /* -------- memory */
 
+size_t gpu_free(gpu *g)
+{
+	const locked l(g->lock);
+	return g->said.empty() ? g->info.memory - g->used : 0;
+}
+
 void *gpu_take(gpu *g, size_t len)
 {
 	const locked l(g->lock);
-	if (len == 0 || len > g->info.free - g->used || !g->said.empty())
+	if (g->choice.rival) {
+		g->choice.rival = false;
+		g->used += g->info.memory / 2;
+	}
+	if (len == 0 || len > g->info.memory - g->used || !g->said.empty())
 		return nullptr;
 	void *p = mmap(nullptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
