@@ -287,6 +287,17 @@ test-gpu: deps
 bench-gpu: deps
 	@+$(MAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
 	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/bench.sh
+# Both, packed for a machine that has a card and can't build; CUDA_ARCHES=sm_90 saves the other cards' code.  Programs find the
+# libraries beside them.
+KIT = $(BUILD)/kit
+gpu-kit: deps
+	@+$(MAKE) BUILD=$(KIT) BINDIR=$(KIT)/gpu-kit/bin CUDA_MUST=1 CUDA_ARCHES='$(if $(findstring command,$(origin CUDA_ARCHES)),$(CUDA_ARCHES),$(CUDA_KNOWN))' \
+		LDFLAGS='$(LDFLAGS) -Wl,--disable-new-dtags -Wl,-rpath,\$$$$ORIGIN/../lib -Wl,-rpath,\$$$$ORIGIN/../../lib' \
+		all $(KIT)/cuda/products $(KIT)/cuda/rates $(KIT)/bench/make-model
+	@mkdir -p $(KIT)/gpu-kit/build/cuda $(KIT)/gpu-kit/build/bench
+	@cp $(KIT)/cuda/products $(KIT)/cuda/rates $(KIT)/gpu-kit/build/cuda
+	@cp $(KIT)/bench/make-model $(KIT)/gpu-kit/build/bench
+	@tests/gpu/kit.sh "$(abspath $(KIT)/gpu-kit)" "$(abspath $(BUILD))/gpu-kit.tar.xz"
 
 deps:
 	@tests/deps.sh
@@ -320,13 +331,14 @@ help:
 	@echo 'make test-asan  the tests under ASan and UBSan alone'
 	@echo 'make bench      how fast'
 	@echo 'make test-gpu   the tests that need a GPU; make bench-gpu: how fast it is'
+	@echo 'make gpu-kit    both packed, for a machine that has a GPU and can not build'
 	@echo 'make fuzz       fuzzers with libFuzzer (clang)'
 	@echo 'make deps       Debian and Ubuntu packages that are missing'
 	@echo 'make install    to $(prefix), or prefix=...; DESTDIR=... stages it;  make uninstall'
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
+.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu gpu-kit deps install uninstall clean help
 # A source that was renamed or taken away since: what an object was made of then need not be there.
 %.c %.cc %.cu: ;
 .SUFFIXES:

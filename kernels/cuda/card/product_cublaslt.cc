@@ -174,8 +174,9 @@ static bool set_rows(products *p, const plan *q, uint64_t m)
 /* Whether the library would take it for one row and up to the most, in the workspace that there is. */
 static bool serves_any_m(products *p, const plan *q, const cublasLtMatmulAlgo_t *algo)
 {
+	static const size_t rows[] = { 1, 2, 17, 128, 2048, 4096, PRODUCT_ROWS };
 	bool all = true;
-	for (const size_t m : { 1, 2, 17, 128, 2048, 4096, +PRODUCT_ROWS }) {
+	for (const size_t m : rows) {
 		cublasLtMatmulHeuristicResult_t r = {};
 		all = all && set_rows(p, q, m) &&
 		      good(p, p->lib.cublasLtMatmulAlgoCheck(p->lt, q->desc, q->w, q->a, q->d, q->d, algo, &r)) && good(p, r.state) &&
