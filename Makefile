@@ -161,7 +161,9 @@ space = $(subst ,, )
 # -O1 is for what launches kernels, which are compiled at the best level anyway.  Products and sums are rounded as they are
 # written.
 CUDA_NUMBERS = -fmad=false
-CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),-Werror all-warnings) -DVERSION='"$(VERSION)"' \
+# Nor may a kernel keep in memory what it has no registers for.
+CUDA_WARNINGS = -Werror all-warnings -Xptxas --warn-on-spills,--warn-on-local-memory-usage
+CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),$(CUDA_WARNINGS)) -DVERSION='"$(VERSION)"' \
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
 # The matrix library is opened when a device is: sought where the loader looks, and where this compiler's toolkit has it.
 CUDA_ROOT = $(dir $(realpath $(shell command -v $(firstword $(NVCC)))))..
@@ -216,6 +218,8 @@ $(UNITS_CC): $(BUILD)/unit/%: $(HOST)/tests/unit/%.o $(CUDA_HOST:%.cc=$(HOST)/%.
 # Attention's kernels by themselves, against ref.
 $(BUILD)/unit/cuda_attend: UNIT_LIBS = $(LIBS)
 $(BUILD)/unit/cuda_attend: $(filter $(HOST)/kernels/cuda/attend%,$(HOST_OBJECTS) $(CUDA_REST)) $(BUILD)/onelayer.a
+# The whole module's, as one that is told to be idle.
+$(BUILD)/unit/cuda_limits: $(HOST_OBJECTS) $(CUDA_REST)
 
 # A program of main.c's and nothing else.
 $(BUILD)/unit/toy: $(BUILD)/tests/toy.o $(BUILD)/libcommon/main.o $(BUILD)/onelayer.a
@@ -283,6 +287,17 @@ test-gpu: deps
 bench-gpu: deps
 	@+$(MAKE) all $(BENCHES) $(if $(DRY),unit $(HOST)/rates,$(CARD)/rates)
 	@BIN="$(abspath $(BINDIR))" BUILD="$(abspath $(BUILD))" tests/gpu/bench.sh
+# Both, packed for a machine that has a card and can't build; CUDA_ARCHES=sm_90 saves the other cards' code.  Programs find the
+# libraries beside them.
+KIT = $(BUILD)/kit
+gpu-kit: deps
+	@+$(MAKE) BUILD=$(KIT) BINDIR=$(KIT)/gpu-kit/bin CUDA_MUST=1 CUDA_ARCHES='$(if $(findstring command,$(origin CUDA_ARCHES)),$(CUDA_ARCHES),$(CUDA_KNOWN))' \
+		LDFLAGS='$(LDFLAGS) -Wl,--disable-new-dtags -Wl,-rpath,\$$$$ORIGIN/../lib -Wl,-rpath,\$$$$ORIGIN/../../lib' \
+		all $(KIT)/cuda/products $(KIT)/cuda/rates $(KIT)/bench/make-model
+	@mkdir -p $(KIT)/gpu-kit/build/cuda $(KIT)/gpu-kit/build/bench
+	@cp $(KIT)/cuda/products $(KIT)/cuda/rates $(KIT)/gpu-kit/build/cuda
+	@cp $(KIT)/bench/make-model $(KIT)/gpu-kit/build/bench
+	@tests/gpu/kit.sh "$(abspath $(KIT)/gpu-kit)" "$(abspath $(BUILD))/gpu-kit.tar.xz"
 
 deps:
 	@tests/deps.sh
@@ -316,13 +331,14 @@ help:
 	@echo 'make test-asan  the tests under ASan and UBSan alone'
 	@echo 'make bench      how fast'
 	@echo 'make test-gpu   the tests that need a GPU; make bench-gpu: how fast it is'
+	@echo 'make gpu-kit    both packed, for a machine that has a GPU and can not build'
 	@echo 'make fuzz       fuzzers with libFuzzer (clang)'
 	@echo 'make deps       Debian and Ubuntu packages that are missing'
 	@echo 'make install    to $(prefix), or prefix=...; DESTDIR=... stages it;  make uninstall'
 	@echo 'make clean'
 
 FORCE:
-.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu deps install uninstall clean help
+.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu gpu-kit deps install uninstall clean help
 # A source that was renamed or taken away since: what an object was made of then need not be there.
 %.c %.cc %.cu: ;
 .SUFFIXES:

@@ -156,6 +156,9 @@ ok "--vram $enough does" cuda --vram "${enough:-1}" -o vram.tms in.tms
 ok "--vram $enough: the same bytes" cmp vram.tms first.tms
 says "unembed: --vram too small" 2 "unembed: .*--vram [0-9]+M" unembed -m "$model" --device cuda --vram 1M first.tms
 
+ok "another program takes memory just then: what it leaves does" env ONELAYER_FAKE_GPU=rival layer-run -m "$model" --device cuda -o rival.tms in.tms
+ok "and gives the same bytes" cmp rival.tms first.tms
+
 # -------- the order of threads, blocks, streams
 
 sites=resid_pre,attn_norm,q,k,v,q_rot,k_rot,attn_scores,attn_probs,attn_ctx,attn_proj,attn_out,resid_mid,mlp_norm,mlp_gate,mlp_up

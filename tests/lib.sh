@@ -22,7 +22,9 @@ PATH=$BIN:$PATH
 unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs the tests: recipes have a make of their own
 TMPDIR=$TMP
 LC_ALL=C
-export BIN BUILD UNIT FUZZ TESTS MOOD TMP TMPDIR PATH LC_ALL
+# Where there is a GPU, auto is the processor here all the same: one card is not for as many programs as tests run at once.
+ONELAYER_CUDA_MODULE=${ONELAYER_CUDA_MODULE:-$TMP/no-module}
+export BIN BUILD UNIT FUZZ TESTS MOOD TMP TMPDIR PATH LC_ALL ONELAYER_CUDA_MODULE
 
 for python in ${PYTHON:-/usr/bin/python3 python3}
 do

@@ -164,10 +164,12 @@ ok "no layer: with a state" alone --to 0 -o out/o.tms in.tms
 module=$BUILD/cuda-host/onelayer-cuda.so
 if test -z "$SANITIZED" && test -e "$module"
 then
+	none=$ONELAYER_CUDA_MODULE
 	export ONELAYER_CUDA_MODULE="$module" ONELAYER_FAKE_GPU=shuffled,seed=4
 	samples 3 "1 70 2 0 33 17" | tok -f ids | embed -m "$model" -o few.tms
 	survives "--device cuda" 3 --device cuda --tap resid_post/last=out/a.taps --tap q=out/b.taps -o out/o.tms few.tms
-	unset ONELAYER_CUDA_MODULE ONELAYER_FAKE_GPU
+	unset ONELAYER_FAKE_GPU
+	ONELAYER_CUDA_MODULE=$none
 else
 	skip "--device cuda" "fibres are slow under sanitizers"
 fi

@@ -17,6 +17,7 @@ enum : size_t {
 	SLOT_MOST = 32 << 20,
 	PAGE = 4096
 };
+enum { TAKE_TRIES = 8 };
 
 /* -------- opening */
 
@@ -42,17 +43,24 @@ static size_t memory_for(size_t len)
 	return mib;
 }
 
+/* wanted 0: all that is free but a sixteenth, for what the matrix library loads.  The other program of a pipe, which begins at
+ * the same moment, may be the one that gets it: then it is asked anew what is free. */
 static int take_memory(device *d, size_t wanted, error *e)
 {
 	const gpu_info *info = gpu_info_of(d->g);
-	const size_t len = wanted ? wanted : info->free - info->free / 16;
-	if (len > info->free)
-		return error_set(e, "CUDA: %s has %zu MiB of memory free, and %zu are asked for: give less, or end what else runs on it",
-		                 info->name, info->free >> 20, len >> 20);
-	if (len >> 20 < memory_for(0))
-		return error_set(e, "CUDA: %s: %zu MiB of memory are too little: --vram %zuM is the least", info->name, len >> 20,
-		                 memory_for(0));
-	d->base = gpu_take(d->g, len);
+	size_t len = wanted;
+	for (int tries = wanted ? 1 : TAKE_TRIES; !d->base && tries > 0; tries--) {
+		const size_t free = gpu_free(d->g);
+		if (!wanted)
+			len = free - free / 16;
+		if (len > free)
+			return error_set(e, "CUDA: %s has %zu MiB of memory free, and %zu are asked for: give less, or end what else runs on it",
+			                 info->name, free >> 20, len >> 20);
+		if (len >> 20 < memory_for(0))
+			return error_set(e, "CUDA: %s: %zu MiB of memory are too little: --vram %zuM is the least", info->name, len >> 20,
+			                 memory_for(0));
+		d->base = gpu_take(d->g, len);
+	}
 	if (!d->base)
 		return error_set(e, "CUDA: %s: %zu MiB of memory aren't to be had; give less", info->name, len >> 20);
 	d->memory = arena_open(d->base, len);

@@ -22,7 +22,7 @@ struct gpu_info {
 	char name[256];
 	int major, minor;       /* compute capability */
 	int multiprocessors;
-	size_t memory, free;    /* bytes; free: when it was opened */
+	size_t memory;          /* bytes */
 };
 
 /*
@@ -34,6 +34,8 @@ gpu *gpu_open(int index, error *e) MUST_CHECK;
 void gpu_close(gpu *g);
 const gpu_info *gpu_info_of(const gpu *g);
 
+/* Bytes of the device's memory that nobody has now; 0 if the device failed.  Other programs take and give them too. */
+size_t gpu_free(gpu *g);
 /* Device memory, 256-byte aligned, contents undefined; the host may not touch it.  NULL: none (no failure). */
 void *gpu_take(gpu *g, size_t len);
 void gpu_give(gpu *g, void *p);         /* waits for all streams; NULL is allowed */

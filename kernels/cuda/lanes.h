@@ -2,7 +2,8 @@
  * The words that kernels are written in: for the device by nvcc, and for the host by g++, where a block's threads run as fibres
  * (host/fibres.h) and launches go to the fake runtime.  The same source is both.
  *
- * A kernel is a function of pointers and values, without static shared memory; threads are one-dimensional, at most 1024.
+ * A kernel is a function of pointers and values, without static shared memory; threads are one-dimensional, at most 256: so many
+ * can have all the registers that a thread can use.
  * Where it says "warp", all 32 threads of the warp take part, and the block has a multiple of 32 threads.
  * Numbers: nvcc contracts nothing (-fmad=false); fmaf() is written where it is meant.
  */

@@ -8,12 +8,24 @@ static product_job job_of(const operand *a, const weight *w, float *to)
 	return { a->n, w->n, operand_stride(w->k), w->n, w->dtype, a->p, w->data, static_cast<const float *>(w->bias), to, false };
 }
 
+/* By as many rows as the library was asked about, which fill any device. */
+static void run_rows(device *d, const product_job *all)
+{
+	for (size_t r = 0; r < all->m; r += PRODUCT_ROWS) {
+		product_job part = *all;
+		part.m = std::min<size_t>(all->m - r, PRODUCT_ROWS);
+		part.a = static_cast<const char *>(all->a) + r * all->k * dtype_size(all->dtype);
+		part.d = all->d + r * all->columns;
+		products_run(d->product, d->compute, &part);
+	}
+}
+
 /* By tiles of columns where the matrix lies in the host's memory (window.h). */
 static void run(device *d, const product_job *whole)
 {
 	const host_memory *host = host_memory_of(d, whole->w);
 	if (!host)
-		return products_run(d->product, d->compute, whole);
+		return run_rows(d, whole);
 	const size_t column_len = whole->k * dtype_size(whole->dtype), most = window_columns(&d->window, column_len);
 	if (most == 0)
 		return gpu_fail(d->g, "a matrix in the host's memory is wider than the window that it was to pass through");
@@ -23,7 +35,7 @@ static void run(device *d, const product_job *whole)
 		part.w = window_tile(&d->window, host->p, host->puts, static_cast<const char *>(whole->w) + c * column_len, part.n * column_len);
 		part.bias = whole->bias ? whole->bias + c : nullptr;
 		part.d = whole->d + c;
-		products_run(d->product, d->compute, &part);
+		run_rows(d, &part);
 		window_done(&d->window);
 	}
 }

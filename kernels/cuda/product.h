@@ -17,7 +17,7 @@ enum : size_t { PRODUCT_WORKSPACE = 32 << 20 };
 /* d (m, n) = a (m, k) w (n, k)^T [+ bias (n)], or += without a bias: n columns of a matrix of `columns`, the first of them a
  * multiple of PRODUCT_COLUMNS.  Sums in f32; f32 products add parts of at most PRODUCT_PART of k. */
 struct product_job {
-	size_t m, n, k;         /* k: elements between rows of a and w too, a multiple of 16 */
+	size_t m, n, k;         /* m: at most PRODUCT_ROWS; k: elements between rows of a and w too, a multiple of 16 */
 	size_t columns;         /* of the whole matrix: elements between rows of d too */
 	enum dtype dtype;       /* of a and w: f32, bf16, f16 */
 	const void *a, *w;      /* aligned to 32 and to 256 bytes */
@@ -26,7 +26,7 @@ struct product_job {
 	bool add;               /* only where product_adds */
 };
 
-enum : size_t { PRODUCT_PART = 512, PRODUCT_COLUMNS = 64 };
+enum : size_t { PRODUCT_PART = 512, PRODUCT_COLUMNS = 64, PRODUCT_ROWS = 16384 };
 
 /* d's alignment may be asked of its columns alone: that of any row of a matrix that begins at 256 bytes. */
 static inline size_t product_alignment(size_t columns)

@@ -49,8 +49,10 @@ static void info_of(int i, gpu_info *info)
 {
 	cudaDeviceProp p;
 	*info = {};
-	if (cudaGetDeviceProperties(&p, i) != cudaSuccess)
+	if (cudaGetDeviceProperties(&p, i) != cudaSuccess) {
+		(void)cudaGetLastError();       /* or the first launch on another device is told of it */
 		return;         /* compute capability 0.0: too old for gpu_check */
+	}
 	snprintf(info->name, sizeof info->name, "%s", p.name);
 	info->major = p.major;
 	info->minor = p.minor;
@@ -84,8 +86,8 @@ gpu *gpu_open(int index, error *e)
 	}
 	g->index = index;
 	info_of(index, &g->info);
-	size_t total;
-	if (!enter(g) || !went_well(g, cudaMemGetInfo(&g->info.free, &total))) {
+	(void)gpu_free(g);      /* the first call that needs a context */
+	if (g->failed) {
 		error_set(e, "cuda:%d: %s", index, g->said);
 		delete g;
 		return nullptr;
@@ -101,6 +103,12 @@ void gpu_close(gpu *g)
 const gpu_info *gpu_info_of(const gpu *g)
 {
 	return &g->info;
+}
+
+size_t gpu_free(gpu *g)
+{
+	size_t free, total;
+	return enter(g) && went_well(g, cudaMemGetInfo(&free, &total)) ? free : 0;
 }
 
 /* Running out is an answer, not a failure; the runtime remembers the error until it is asked for. */

@@ -171,11 +171,12 @@ static bool set_rows(products *p, const plan *q, uint64_t m)
 	return resize(p, q->a, CUBLASLT_MATRIX_LAYOUT_COLS, m) && resize(p, q->d, CUBLASLT_MATRIX_LAYOUT_COLS, m);
 }
 
-/* Whether the library would take it for one row and up to a chunk of an expert's, in the workspace that there is. */
+/* Whether the library would take it for one row and up to the most, in the workspace that there is. */
 static bool serves_any_m(products *p, const plan *q, const cublasLtMatmulAlgo_t *algo)
 {
+	static const size_t rows[] = { 1, 2, 17, 128, 2048, 4096, PRODUCT_ROWS };
 	bool all = true;
-	for (const size_t m : { 1, 2, 17, 128, 2048, 4096 }) {
+	for (const size_t m : rows) {
 		cublasLtMatmulHeuristicResult_t r = {};
 		all = all && set_rows(p, q, m) &&
 		      good(p, p->lib.cublasLtMatmulAlgoCheck(p->lt, q->desc, q->w, q->a, q->d, q->d, algo, &r)) && good(p, r.state) &&
@@ -195,7 +196,7 @@ static bool in_one_sum(const products *p, const cublasLtMatmulHeuristicResult_t 
 		       CUBLAS_STATUS_SUCCESS &&
 	       p->lib.cublasLtMatmulAlgoConfigGetAttribute(&r->algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &reduction, sizeof reduction,
 	                                                   &written) == CUBLAS_STATUS_SUCCESS &&
-	       split <= 1 && reduction == CUBLASLT_REDUCTION_SCHEME_NONE;
+	       (split == 0 || split == 1) && reduction == CUBLASLT_REDUCTION_SCHEME_NONE;
 }
 
 template <class T> static bool prefer(products *p, cublasLtMatmulPreference_t to, cublasLtMatmulPreferenceAttributes_t which, T value)

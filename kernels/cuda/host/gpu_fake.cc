@@ -37,7 +37,17 @@ struct region {
 };
 
 enum : size_t { PATTERN_MOST = 4 << 20, DEFAULT_MEMORY = 256 << 20, PINNED_ALIGN = 4096 };
-enum { MAX_THREADS = 1024, MAX_SHARED = 227 << 10, AHEAD = 8 };
+enum { AHEAD = 8 };
+/* What every card takes.  Threads: 255 registers each are taken from 65536 in units that make them 256. */
+enum : unsigned { MAX_THREADS = 65536 / 256, MAX_BLOCKS = 0x7fffffff, MAX_OTHER_BLOCKS = 65535 };
+
+/* Bytes of shared memory that a block can have at most ("Technical Specifications per Compute Capability", CUDA C++ Programming
+ * Guide). */
+struct card {
+	unsigned capability;
+	size_t shared;
+};
+const card cards[] = { { 80, 163 << 10 }, { 86, 99 << 10 }, { 89, 99 << 10 }, { 90, 227 << 10 }, { 120, 99 << 10 } };
 
 }
 
@@ -49,6 +59,7 @@ struct gpu {
 	std::vector<gpu_stream *> streams;
 	std::vector<region> regions;
 	size_t used = 0, pinned = 0, events = 0;
+	size_t shared_most = 0; /* of a block */
 	int pattern = -1;       /* a file of NaN, mapped as fresh memory as often as it takes */
 	size_t pattern_len;
 	bool busy = false;      /* the device runs, and its memory can be touched */
@@ -95,7 +106,7 @@ void let_touch(gpu *g, bool may)
 {
 	g->busy = may;
 	for (const region &r : g->regions)
-		if (mprotect(r.p, r.len, may ? PROT_READ | PROT_WRITE : PROT_NONE) < 0)
+		if (!g->choice.idle && mprotect(r.p, r.len, may ? PROT_READ | PROT_WRITE : PROT_NONE) < 0)
 			defect("mprotect");
 }
 
@@ -113,7 +124,7 @@ void step(gpu_stream *s)
 		w.event->reached = w.record;
 		w.event->moment = clock_seconds();
 	}
-	if (w.kind == work::RUN && s->g->said.empty())
+	if (w.kind == work::RUN && s->g->said.empty() && !s->g->choice.idle)
 		w.run();
 }
 
@@ -200,6 +211,12 @@ void choose_word(fake_choice *c, const std::string &word)
 		c->memory = strtoull(word.c_str() + 7, nullptr, 10) << 20;
 	else if (word.compare(0, 7, "breaks=") == 0)
 		c->breaks = static_cast<unsigned>(strtoul(word.c_str() + 7, nullptr, 10));
+	else if (word.compare(0, 5, "card=") == 0)
+		c->card = static_cast<unsigned>(strtoul(word.c_str() + 5, nullptr, 10));
+	else if (word == "idle")
+		c->idle = true;
+	else if (word == "rival")
+		c->rival = true;
 	else
 		known = false;
 	for (const auto &t : turns)
@@ -234,7 +251,8 @@ fake_choice choice_now()
 void fake_info(int, gpu_info *info)
 {
 	const fake_choice c = choice_now();
-	*info = { "fake", c.fault == FAKE_OLD ? 7 : 8, 0, 4, c.memory, c.memory };
+	const int capability = c.fault == FAKE_OLD ? 70 : static_cast<int>(c.card);
+	*info = { "fake", capability / 10, capability % 10, 4, c.memory };
 }
 
 }
@@ -258,6 +276,11 @@ gpu *gpu_open(int index, error *e)
 	gpu *g = new gpu;
 	fake_info(index, &g->info);
 	g->choice = c;
+	for (const card &k : cards)
+		if (k.capability == c.card)
+			g->shared_most = k.shared;
+	if (!g->shared_most)
+		defect("a card whose limits are not known");
 	g->random = c.order.seed * 2 + 0x9e3779b97f4a7c15;
 	g->pattern = memfd_create("nan", MFD_CLOEXEC);
 	g->pattern_len = std::min<size_t>(PATTERN_MOST, c.memory);
@@ -284,15 +307,25 @@ const gpu_info *gpu_info_of(const gpu *g)
 
 /* -------- memory */
 
+size_t gpu_free(gpu *g)
+{
+	const locked l(g->lock);
+	return g->said.empty() ? g->info.memory - g->used : 0;
+}
+
 void *gpu_take(gpu *g, size_t len)
 {
 	const locked l(g->lock);
-	if (len == 0 || len > g->info.free - g->used || !g->said.empty())
+	if (g->choice.rival) {
+		g->choice.rival = false;
+		g->used += g->info.memory / 2;
+	}
+	if (len == 0 || len > g->info.memory - g->used || !g->said.empty())
 		return nullptr;
 	void *p = mmap(nullptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return nullptr;
-	for (size_t at = 0; at < len; at += g->pattern_len)
+	for (size_t at = 0; at < len && !g->choice.idle; at += g->pattern_len)
 		if (mmap(static_cast<char *>(p) + at, std::min(g->pattern_len, len - at), PROT_NONE, MAP_PRIVATE | MAP_FIXED, g->pattern, 0) ==
 		    MAP_FAILED)
 			defect("mmap");
@@ -514,8 +547,13 @@ void fake_launch(gpu_stream *s, std::array<unsigned, 3> blocks, unsigned threads
 {
 	if (blocks[0] == 0 || blocks[1] == 0 || blocks[2] == 0)
 		return;
-	if (threads == 0 || threads > MAX_THREADS || shared > MAX_SHARED || blocks[1] > 65535 || blocks[2] > 65535)
-		return gpu_fail(s->g, "a launch of a shape that no device takes");
+	if (threads == 0 || threads > MAX_THREADS || shared > s->g->shared_most || blocks[0] > MAX_BLOCKS ||
+	    blocks[1] > MAX_OTHER_BLOCKS || blocks[2] > MAX_OTHER_BLOCKS) {
+		char what[160];
+		snprintf(what, sizeof what, "sm_%u takes no launch of %u by %u by %u blocks, each of %u threads and %zu bytes of shared memory",
+		         s->g->choice.card, blocks[0], blocks[1], blocks[2], threads, shared);
+		return gpu_fail(s->g, what);
+	}
 	launched l = { s->g, { { 0, 0, 0 }, { blocks[0], blocks[1], blocks[2] }, threads }, shared, std::move(body) };
 	put_run(s, [l] { run_blocks(l); });
 }

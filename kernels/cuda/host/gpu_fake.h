@@ -17,10 +17,13 @@ struct fake_choice {
 	fake_fault fault;
 	size_t memory;          /* bytes of the device */
 	unsigned breaks = 0;    /* at which launch it fails; 0: never */
+	unsigned card = 80;     /* whose limits launches are held to: 80, 86, 89, 90, 120 (compute capability 8.0 and so on) */
+	bool idle = false;      /* launches are checked and nothing runs: memory is an address range, of any size */
+	bool rival = false;     /* another program takes half of its memory, as the first of it is asked for */
 };
 
 /* For devices opened later.  Without a call the environment's ONELAYER_FAKE_GPU says it: words with commas between,
- * forward|backward|shuffled, seed=N, memory=MIB, breaks=N, no-driver|no-device|old. */
+ * forward|backward|shuffled, seed=N, memory=MIB, breaks=N, card=N, idle, rival, no-driver|no-device|old. */
 void fake_choose(const fake_choice *choice);
 
 #endif

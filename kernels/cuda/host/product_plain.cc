@@ -81,5 +81,7 @@ void multiply(product_job p)
 
 void products_run(products *, gpu_stream *s, const product_job *job)
 {
+	if (job->m > PRODUCT_ROWS)
+		return gpu_fail(gpu_of(s), "a product of more rows than one may have");
 	launch(s, multiply, { static_cast<unsigned>((job->n + COLUMNS - 1) / COLUMNS), job->m ? 1u : 0u, 1 }, 1, 0, *job);
 }
