@@ -242,7 +242,10 @@ says "--state where no directory can be" 2 "--state nowhere/state: No such file"
 
 touch stop
 fresh
-says "a run that fails says what is kept" 2 "what was done is kept in state, and --resume goes on there" run "$@"
+kept="layer-run: the state of this run is kept in state; the same command with --resume goes on there"
+run "$@" >said 2>&1
+is "a run that fails says at the end what is kept" "$?$(tail -n 1 said)" "2$kept"
+is "after what is wrong" "$(grep -c 'layer-run: ' said)" 2
 ok "nothing has its final name" parted
 rm stop
 
@@ -343,7 +346,7 @@ ok "and has the same outputs" diff -r good out
 
 fresh
 (ulimit -f 1500 && resume "$@") >said 2>&1
-is "a full disk is trouble" "$?" 2
+is "a full disk is trouble, and the state is kept" "$?$(tail -n 1 said)" "2$kept"
 ok "and leaves nothing under a final name" parted
 ok "with room it goes on" resume "$@"
 ok "to the same outputs" diff -r good out
@@ -359,6 +362,7 @@ done
 kill -TERM $ended
 wait $ended 2>>said
 is "SIGTERM ends it" $? 143
+is "and it says how to go on" "$(grep layer-run said)" "$kept"
 ok "and leaves nothing under a final name" parted
 echo 'exec cat' >gate
 ok "and it goes on" resume "$@"

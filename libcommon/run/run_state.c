@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "io.h"
 #include "memory.h"
+#include "parting.h"
 #include "progress.h"
 
 #ifndef VERSION
@@ -31,7 +32,7 @@ struct run_state {
 	bool only_turns;                /* taps of several layers wait for each other, and come together when the pass ends */
 	size_t from, to;
 	struct patches *patches;
-	struct stages *stages;
+	struct stages *stages;          /* lent; NULL: not opened */
 	struct tms_writer **writers;    /* (n_writers), as many as the record has outputs */
 	size_t n_writers, capacity;
 	uint64_t rows_before;           /* of the pass at hand, that earlier processes did */
@@ -239,6 +240,8 @@ int run_state_open(struct run_state **to, const char *dir, bool resume, const st
 	s->only_turns = facts->hold > 1 && facts->taps->n > 0;
 	s->last = clock_seconds();
 	int status = open_directory(s, e) < 0 ? -1 : find(s, resume, facts, e);
+	if (status == 0)
+		parting_set("the state of this run is kept in %s; the same command with --resume goes on there", dir);
 	if (status == 0 && s->goes_on)
 		progress_note("--state %s: goes on with layer %ju after %ju frames", dir, (uintmax_t)s->record.layer,
 		              (uintmax_t)s->record.taken);
@@ -281,10 +284,12 @@ void run_state_position(const struct run_state *s, size_t *layer, uint64_t *all,
 
 int run_state_hold(struct run_state *s, size_t hold, struct error *e)
 {
-	if (s->goes_on && s->record.taken && s->record.hold != hold)
+	if (s->goes_on && s->record.taken && s->record.hold != hold) {
+		parting_clear();
 		return error_set(e, "--state %s: the pass that it goes on with went through %ju layers, and the device now has room for %zu at a "
 		                 "time; give --vram as before or free the device's memory, or remove %s to start anew", s->dir,
 		                 (uintmax_t)s->record.hold, hold, s->dir);
+	}
 	s->record.hold = hold;
 	return 0;
 }
@@ -346,8 +351,9 @@ void run_state_close(struct run_state *s, bool done)
 		return;
 	if (done)
 		stages_remove(s->dir);
-	else if (s->record.commits && s->n_writers)
-		progress_warn("what was done is kept in %s, and --resume goes on there", s->dir);
+	/* What couldn't even be opened can't be gone on with as it is. */
+	if (done || !s->record.commits || !s->stages)
+		parting_clear();
 	if (s->lock >= 0)
 		close(s->lock);
 	run_record_release(&s->record);
