@@ -362,7 +362,7 @@ done
 kill -TERM $ended
 wait $ended 2>>said
 is "SIGTERM ends it" $? 143
-is "and it says how to go on" "$(grep layer-run said)" "$kept"
+is "and it says how to go on" "$(grep '^layer-run: ' said)" "$kept"
 ok "and leaves nothing under a final name" parted
 echo 'exec cat' >gate
 ok "and it goes on" resume "$@"
