@@ -26,19 +26,26 @@ int error_errno(struct error *e, const char *format, ...)
 	return -1;
 }
 
-void error_print(const char *program, const char *text)
+size_t error_line(char line[ERROR_LINE], const char *program, const char *text)
 {
-	fprintf(stderr, "%s: ", program);
-	for (const char *p = text; *p; p++) {
+	size_t n = (size_t)snprintf(line, 128, "%.100s: ", program);
+	for (const char *p = text; *p && n < ERROR_LINE - 8; p++) {
 		unsigned char c = (unsigned char)*p;
 		if (c == '\n' || c == '\t')
-			fputs(c == '\n' ? "\\n" : "\\t", stderr);
+			n += (size_t)sprintf(line + n, "\\%c", c == '\n' ? 'n' : 't');
 		else if (c < ' ' || c == 127)
-			fprintf(stderr, "\\x%02x", c);
+			n += (size_t)sprintf(line + n, "\\x%02x", c);
 		else
-			putc(c, stderr);
+			line[n++] = (char)c;
 	}
-	putc('\n', stderr);
+	line[n++] = '\n';
+	return n;
+}
+
+void error_print(const char *program, const char *text)
+{
+	char line[ERROR_LINE];
+	fwrite(line, 1, error_line(line, program, text), stderr);
 }
 
 int error_in(struct error *e, const char *format, ...)

@@ -96,6 +96,9 @@ int output_open_kept(struct output *o, const char *path, const char *id, bool an
 /* What is left of the commit of such an output, of which all len bytes were written.  -1: neither name has them. */
 int output_complete_kept(const char *path, const char *id, uint64_t len, struct error *e) MUST_CHECK;
 
+/* Removes such an output, of that absolute final name, if it is still under way.  1; 0: there is none; -1. */
+int output_remove_kept(const char *final, const char *id, struct error *e) MUST_CHECK;
+
 /* The name that it will have in the end, absolute and behind symbolic links; the caller's.  NULL: no regular file can be there. */
 char *output_final_name(const char *path, struct error *e) MUST_CHECK;
 
@@ -115,6 +118,9 @@ int output_commit(struct output *o, struct error *e) MUST_CHECK;
 
 /* Leaves nothing under the final name (a command gets its end of input and is waited for).  Frees. */
 void output_abort(struct output *o);
+
+/* The one where status is 0, else the other, and status is returned; so it is for an output that was never opened. */
+int output_settle(struct output *o, int status, struct error *e) MUST_CHECK;
 
 /* Removes the temporary file of every open output.  Only main.c calls it, when the process exits or a signal ends it;
  * safe inside a signal handler. */

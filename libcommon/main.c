@@ -9,6 +9,7 @@
 #include "error.h"
 #include "io.h"
 #include "option.h"
+#include "parting.h"
 #include "progress.h"
 
 #ifndef VERSION
@@ -17,10 +18,16 @@
 
 static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE };
 
+static void leave(void)
+{
+	output_remove_all();
+	parting_say();
+}
+
 /* SA_RESETHAND: raised again, and let through when this returns, it ends the process the way its parent expects. */
 static void die_by(int signal_number)
 {
-	output_remove_all();
+	leave();
 	raise(signal_number);
 }
 
@@ -84,7 +91,7 @@ int main(int argc, char **argv)
 	struct error e = { "" };
 	hold_standard_descriptors();
 	set_signals();
-	atexit(output_remove_all);
+	atexit(leave);
 	int r = answer(argc, argv, &e);
 	/* Errors of delayed writes show when the stream is closed. */
 	errno = 0;

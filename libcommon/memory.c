@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include "cgroup.h"
 
 void mem_exhausted(void)
 {
@@ -110,18 +113,34 @@ void *mem_try_huge(size_t size, const char *what, struct error *e)
 	return p;
 }
 
-uint64_t mem_resident(void)
+/* Bytes of this process: all, resident, shared, of the program, 0, of data and stack. */
+static uint64_t own_size(size_t column)
 {
-	unsigned long long all, resident = 0;
+	unsigned long long pages = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
-	if (f && fscanf(f, "%llu %llu", &all, &resident) != 2)
-		resident = 0;
+	for (size_t i = 0; f && i <= column; i++)
+		if (fscanf(f, "%llu", &pages) != 1)
+			pages = 0;
 	if (f)
 		fclose(f);
-	return resident * (unsigned long long)sysconf(_SC_PAGESIZE);
+	return pages * (unsigned long long)sysconf(_SC_PAGESIZE);
 }
 
-uint64_t mem_available(void)
+uint64_t mem_resident(void)
+{
+	return own_size(1);
+}
+
+static uint64_t below_limit(int resource, size_t column)
+{
+	struct rlimit limit;
+	if (getrlimit(resource, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	uint64_t used = own_size(column);
+	return used < limit.rlim_cur ? limit.rlim_cur - used : 0;
+}
+
+static uint64_t system_available(void)
 {
 	unsigned long long kilobytes = UINT64_MAX / 1024;
 	char line[128];
@@ -132,4 +151,13 @@ uint64_t mem_available(void)
 	if (f)
 		fclose(f);
 	return kilobytes * 1024;
+}
+
+uint64_t mem_available(void)
+{
+	const uint64_t limits[] = { cgroup_memory(""), below_limit(RLIMIT_AS, 0), below_limit(RLIMIT_DATA, 5) };
+	uint64_t least = system_available();
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		least = limits[i] < least ? limits[i] : least;
+	return least;
 }

@@ -36,7 +36,8 @@ void *mem_try_huge(size_t size, const char *what, struct error *e) MUST_CHECK;
 /* Bytes that this process has in memory; 0: the system doesn't say. */
 uint64_t mem_resident(void);
 
-/* Bytes that the kernel says can be had without swapping; where it says nothing, without limit. */
+/* Bytes that can be had without swapping, and within the limits of the process (setrlimit(2)) and of its control groups; where the
+ * system says nothing, without limit. */
 uint64_t mem_available(void);
 
 #endif

@@ -214,6 +214,14 @@ int output_complete_kept(const char *path, const char *id, uint64_t len, struct 
 	return status;
 }
 
+int output_remove_kept(const char *final, const char *id, struct error *e)
+{
+	char *temporary = kept_name(final, id);
+	int status = unlink(temporary) == 0 ? 1 : errno == ENOENT || errno == ENOTDIR ? 0 : error_errno(e, "%s", temporary);
+	free(temporary);
+	return status;
+}
+
 static int open_standard(struct output *o, struct error *e)
 {
 	if (atomic_exchange(&standard_taken, true))
@@ -373,4 +381,13 @@ void output_abort(struct output *o)
 	if (o->child)
 		(void)!command_wait(o->child, "", &ignored);   /* the reason for the abort is the one to tell */
 	release(o);
+}
+
+int output_settle(struct output *o, int status, struct error *e)
+{
+	if (o->name && status == 0)
+		return output_commit(o, e);
+	if (o->name)
+		output_abort(o);
+	return status;
 }

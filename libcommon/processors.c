@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "memory.h"
 #include "ranges.h"
 
@@ -13,13 +14,20 @@ int processors_get(struct processors *p)
 	return sched_getaffinity(0, sizeof p->set, p->set);
 }
 
-size_t processors_count(void)
+static size_t count_allowed(void)
 {
 	struct processors p;
 	if (processors_get(&p) == 0)
 		return (size_t)CPU_COUNT_S(sizeof p.set, p.set);
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 	return n > 0 ? (size_t)n : 1;
+}
+
+/* More threads than a quota pays for would all stand still for the rest of every period. */
+size_t processors_count(void)
+{
+	size_t allowed = count_allowed(), quota = cgroup_processors("");
+	return quota < allowed ? quota : allowed;
 }
 
 void processors_only(struct processors *p, int processor)
@@ -77,7 +85,8 @@ int *processors_list(size_t *n, struct error *e)
 		if (CPU_ISSET_S((size_t)i, sizeof p.set, p.set))
 			place[at++] = (struct place){ i, count_before(&p, i) };
 	qsort(place, all, sizeof *place, by_place);
-	*n = *n ? *n : all;
+	*n = *n ? *n : processors_count();
+	*n = *n < all ? *n : all;
 	int *list = mem_zero(*n, sizeof *list);
 	for (size_t i = 0; i < *n; i++)
 		list[i] = place[i].processor;

@@ -15,11 +15,11 @@ struct processors {
 /* Of the calling thread.  -1: the system doesn't say. */
 int processors_get(struct processors *p);
 
-/* How many; at least 1. */
+/* How many of them threads can keep busy, which a container's quota of time may make fewer; at least 1. */
 size_t processors_count(void);
 
 /*
- * n of them (0: all) for a thread each, freed by the caller; *n receives their number.  One of every core before a
+ * n of them (0: processors_count) for a thread each, freed by the caller; *n receives their number.  One of every core before a
  * core's second.  NULL and e: there are fewer.
  */
 int *processors_list(size_t *n, struct error *e) MUST_CHECK;

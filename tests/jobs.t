@@ -46,7 +46,7 @@ look()
 ok "threads not pinned" look 0 -j "$n"
 mv out.tms plain.tms
 mv pinned none
-ok "threads pinned" look $((n - 1)) -j pin
+ok "threads pinned" look $((n - 1)) -j "$n,pin"
 ok "the filter ran" test -s own
 if test "$n" -gt 1
 then
@@ -57,6 +57,9 @@ else
 	skip "several processors" "there is one"
 fi
 ok "no bit depends on it" cmp out.tms plain.tms
+layer-run --device cpu -v -m "$MOOD" -o out.tms in.tms 2>&1 | grep -o '[0-9]* threads' >default
+ok "pin alone takes as many as there are by default" sh -c 'test -s default &&
+	layer-run --device cpu -v -j pin -m "$0" -o out.tms in.tms 2>&1 | grep -o "[0-9]* threads" | cmp - default' "$MOOD"
 ok "as many as are asked for" look 0 -j 1,pin
 is "the filter may use what the program was given" "$(mask own)" "$all"
 says "more than there are" 2 "$((n + 1)) threads.* may use $n" layer-run --device cpu -j $((n + 1)),pin -m "$MOOD" -o none.tms in.tms

@@ -74,15 +74,16 @@ for signal in TERM:143 INT:130 HUP:129 QUIT:131
 do
 	status=${signal#*:}
 	signal=${signal%:*}
-	rm -f one said
+	rm -f one said advice
 	# A shell's background process has SIGINT and SIGQUIT ignored, one under nohup SIGHUP, and ignored they stay: env undoes that.
-	env --default-signal=INT,QUIT,HUP "$toy" -o one --also two --wait >said &
+	env --default-signal=INT,QUIT,HUP "$toy" -o one --also two --wait --advise >said 2>advice &
 	wait_for said
 	is "$signal: the temporary files are there before" "$(hidden | wc -l)" 2
 	kill -s "$signal" $!
 	wait $! 2>/dev/null
 	is "$signal: it ends by the signal" $? "$status"
 	is "$signal: nothing is left" "$(ls one 2>/dev/null)$(hidden)" ""
+	is "$signal: advice is given, and nothing else" "$(cat advice)" 'toy: take\ncare'
 done
 sh -c '{ "$1" -n 100000 -o one; echo $? >status; } | :' - "$toy"
 is "SIGPIPE leaves nothing either" "$(ls one 2>/dev/null)$(hidden)" ""
@@ -93,6 +94,9 @@ says "a file beyond ulimit -f is trouble like a full disk" 2 '^toy: <stdout>: ' 
 is "a warning" "$("$toy" --warn 2>&1)" "toy: careful with 7"
 is "a note with -v" "$("$toy" --warn -v 2>&1 | tail -n 1)" "toy: more"
 is "neither with -q" "$("$toy" --warn -q 2>&1)" ""
+is "advice follows an error" "$("$toy" --advise --status 2 2>&1)" "$(printf '%s\n' 'toy: object: what is wrong, what to do' 'toy: take\ncare')"
+is "and no success" "$("$toy" --advise 2>&1)" ""
+is "none with -q" "$("$toy" -q --advise --status 2 2>&1)" "toy: object: what is wrong, what to do"
 is "no progress without a terminal" "$("$toy" -n 100000 2>&1 >/dev/null)" ""
 ok "progress as JSON lines" sh -c '"$1" -n 100000 --progress json 2>&1 >/dev/null | tail -n 1 | grep -q "^{\"program\":\"toy\".*\"done\":99999,\"total\":100000,\"seconds\":[0-9.]*}$"' - "$toy"
 

@@ -245,7 +245,10 @@ says "--state where no directory can be" 2 "--state nowhere/state: No such file"
 
 touch stop
 fresh
-says "a run that fails says what is kept" 2 "what was done is kept in state, and --resume goes on there" run "$@"
+kept="layer-run: the state of this run is kept in state; the same command with --resume goes on there"
+run "$@" >said 2>&1
+is "a run that fails says at the end what is kept" "$?$(tail -n 1 said)" "2$kept"
+is "after what is wrong" "$(grep -c 'layer-run: ' said)" 2
 ok "nothing has its final name" parted
 rm stop
 
@@ -263,8 +266,8 @@ refused()
 	mv out.was out
 }
 
-other="state: another run was begun there, with '.*' where this one has '.*'; ask for that one, or remove state"
-says "a run that isn't finished, without --resume" 2 "isn't finished; give --resume to go on with it, or remove state" run "$@"
+other="state: another run was begun there, with '.*' where this one has '.*'; ask for that one, or give it up with --discard"
+says "a run that isn't finished, without --resume" 2 "isn't finished; give --resume to go on with it, or --discard to give it up" run "$@"
 refused "another option" "$other" --attention plain "$@"
 refused "another type" "$other" --resid-dtype f32 "$@"
 refused "another tap" "$other" --tap q=out/a.taps "$@"
@@ -346,7 +349,7 @@ ok "and has the same outputs" diff -r good out
 
 fresh
 (ulimit -f 1500 && resume "$@") >said 2>&1
-is "a full disk is trouble" "$?" 2
+is "a full disk is trouble, and the state is kept" "$?$(tail -n 1 said)" "2$kept"
 ok "and leaves nothing under a final name" parted
 ok "with room it goes on" resume "$@"
 ok "to the same outputs" diff -r good out
@@ -359,11 +362,78 @@ until test -e reached && test -e state/record
 do
 	sleep 0.02
 done
+says "another process beside it" 2 "state: another run is at work there" resume "$@"
+says "nor can it be discarded" 2 "state: another run is at work there" layer-run --state state --discard
 kill -TERM $ended
 wait $ended 2>>said
 is "SIGTERM ends it" $? 143
+is "and it says how to go on" "$(grep '^layer-run: ' said)" "$kept"
 ok "and leaves nothing under a final name" parted
 echo 'exec cat' >gate
 ok "and it goes on" resume "$@"
 ok "to the same outputs" diff -r good out
+
+# -------- a run that is given up
+
+# unfinished: a run whose filter has failed, beside files that aren't its own
+unfinished()
+{
+	fresh
+	touch stop
+	mkdir state
+	echo mine | tee state/mine out/mine >out/.x.part
+	echo 'test ! -e stop && exec cat' >gate
+	run "$@" 2>said
+	rm stop
+	test -e state/record && test "$(find out -name '.[ao].*.part' | wc -l)" -eq 2
+}
+
+# keeps PATTERN OPTIONS: a discard with them is refused, and changes nothing
+keeps()
+{
+	keeps_for=$1
+	shift
+	cp -a state state.was
+	cp -a out out.was
+	says "--discard: $keeps_for" 2 "state: .*$keeps_for" layer-run --state state --discard "$@"
+	ok "--discard: all stays as it was" sh -c 'diff -r state state.was && diff -r out out.was'
+	rm -rf state.was out.was
+}
+
+says "--discard alone" 2 "--discard needs --state DIR" layer-run --discard
+ok "an unfinished run" unfinished "$@"
+keeps "has '-m llama-bf16, .*' and not '-m llama-f32, .*writes .*/out/a.taps, .*/out/o.tms" -m "$TESTS/data/models/llama-f32"
+ok "--plan leaves it alone" layer-run -m "$model" --state state --discard --plan "$@"
+ok "and it is there" test -e state/record
+cp state/record undamaged
+over 60 '\0302' state/record
+keeps "files are state/record, .*state/stream.1, state/lock, and .* end in .[0-9a-f]{16}.part: state/record: is damaged"
+cp undamaged state/record
+ok "the same command with --discard in place of --resume" run --discard "$@"
+is "its own files are gone, and others stay" "$(find state out -type f | sort | tr '\n' ' ')" "out/.x.part out/mine state/mine "
+keeps "no run is kept there"
+rm state/mine
+keeps "no run is kept there"
+rmdir state
+says "no directory" 2 "state: No such file" layer-run --state state --discard
+unfinished "$@"
+rm state/mine
+ok "without a model's name" layer-run --state state --discard
+ok "an empty directory is removed" test ! -e state
+fresh
+ok "a finished run" run "$@"
+ok "its record is given up" layer-run --state state --discard -m "$model"
+ok "and the outputs stay" sh -c 'test ! -e state && diff -r good out'
+if test -e crash.so
+then
+	unfinished "$@"
+	rm state/mine
+	at=0
+	while at=$((at + 1)) && test -e state/record
+	do
+		env CRASH_AT=$at LD_PRELOAD="$TMP/crash.so" layer-run --state state --discard >said 2>&1
+		test $? -eq 137 || break
+	done
+	is "killed at each file that it removes, it is asked for again" "$(find state out -type f | sort | tr '\n' ' ')" "out/.x.part out/mine state/lock "
+fi
 done_testing

@@ -5,10 +5,11 @@
 
 #include "io.h"
 #include "option.h"
+#include "parting.h"
 #include "progress.h"
 
 static struct {
-	bool wait, leave, warn;
+	bool wait, leave, warn, advise;
 	uint64_t lines, status;
 	struct option_list also;
 } arg;
@@ -20,6 +21,7 @@ static const struct option options[] = {
 	{ OPTION_COUNT, 0, "status", &arg.status, "N", "0, 1, or 2 for an error", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "wait", &arg.wait, NULL, "say so on standard output, then wait", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "leave", &arg.leave, NULL, "return without commit or abort", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "advise", &arg.advise, NULL, "a line for those who meet trouble", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "warn", &arg.warn, NULL, "a warning and a note", HISTORY_NO, 0 },
 	OPTION_LAST
 };
@@ -45,6 +47,8 @@ static int run(char **files, int n_files, struct error *e)
 		printf("line %ju\n", (uintmax_t)i);
 		progress_tell("half", i * 2 / arg.lines, 2, i, arg.lines);
 	}
+	if (arg.advise)
+		parting_set("take\n%s", "care");
 	if (n > 8 || open_outputs(o, n, e) < 0)
 		return -1;
 	if (arg.warn) {
@@ -59,8 +63,10 @@ static int run(char **files, int n_files, struct error *e)
 	for (size_t i = 0; i < n && !arg.leave; i++)
 		if (output_commit(&o[i], e) < 0)
 			return -1;
+	if (arg.status < 2)
+		parting_clear();
 	return arg.status == 2 ? error_set(e, "object: what is wrong, what to do") : (int)arg.status;
 }
 
-const struct tool tool = { "toy", "[-n N] [-o FILE] [--also FILE] [--status N] [--wait] [--leave] [--warn] [FILE...]",
+const struct tool tool = { "toy", "[-n N] [-o FILE] [--also FILE] [--status N] [--wait] [--leave] [--advise] [--warn] [FILE...]",
 	"Writes lines to standard output and files, and ends as it is told to.", options, run };

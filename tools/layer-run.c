@@ -5,13 +5,13 @@
 #include "checkpoint.h"
 #include "hooks.h"
 #include "io.h"
-#include "memory.h"
 #include "option.h"
 #include "plan_report.h"
 #include "plan_stream.h"
 #include "profile.h"
 #include "progress.h"
 #include "resid.h"
+#include "run_discard.h"
 #include "run_state.h"
 #include "scratch.h"
 #include "select.h"
@@ -25,7 +25,7 @@
 static struct {
 	uint64_t from, to, hold, ram;
 	const char *spill, *state, *resid, *profile, *attention, *share;
-	bool no_output, resume, plan, json;
+	bool no_output, resume, discard, plan, json;
 	struct hook_options hooks;
 } arg = { .from = UINT64_MAX, .to = UINT64_MAX, .hold = 1, .ram = UINT64_MAX, .hooks = HOOK_OPTIONS(&steer_filter) };
 
@@ -42,6 +42,7 @@ static const struct option options[] = {
 	{ OPTION_STRING, 0, "spill", &arg.spill, "DIR", "where the stream goes beyond --ram (default $TMPDIR, else /var/tmp)", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "state", &arg.state, "DIR", "keep in DIR what --resume needs to go on after a crash", HISTORY_NO, 0 },
 	{ OPTION_FLAG, 0, "resume", &arg.resume, NULL, "go on with the run in --state, if there is one", HISTORY_NO, 0 },
+	{ OPTION_FLAG, 0, "discard", &arg.discard, NULL, "give the run in --state up: remove what it has there, and its unfinished outputs", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "share", &arg.share, "FILE", "read weights in step with other processes that name FILE, once from disk for all", HISTORY_NO, 0 },
 	{ OPTION_STRING, 0, "resid-dtype", &arg.resid, "T", "what rows are rounded to after every layer (default: the checkpoint's type; f64 on ref)", HISTORY_YES, 0 },
 	OPTION_HOOKS(arg.hooks),
@@ -234,6 +235,8 @@ static int open_all(struct run *r, const char *path, struct error *e)
 	if (!r->checkpoint)
 		return -1;
 	r->m = checkpoint_model(r->checkpoint);
+	if (arg.discard && !arg.plan)
+		return run_discard(arg.state, r->m, e) < 0 ? -1 : DONE;
 	if (resid_input_open(&r->in, path, r->m, e) < 0 ||
 	    resid_input_range(&r->in, arg.from, arg.to, &r->from, &r->to, e) < 0 || open_device(r, e) < 0)
 		return -1;
@@ -256,10 +259,7 @@ static int run_layers(struct run *r, struct error *e)
 static int finish(struct run *r, int status, struct error *e)
 {
 	status = tms_settle(r->out, hooks_finish(&r->hooks, status, r->from, r->to, e), e);
-	if (r->profile.name && status == 0)
-		status = output_commit(&r->profile, e);
-	else if (r->profile.name)
-		output_abort(&r->profile);
+	status = output_settle(&r->profile, status, e);
 	spill_close(r->spill);
 	run_state_close(r->state, status >= 0);
 	resid_input_close(&r->in);
@@ -267,7 +267,7 @@ static int finish(struct run *r, int status, struct error *e)
 		r->sweep.ops->free_staging(r->sweep.device, r->staging);
 	backend_close(&r->backend);
 	checkpoint_close(r->checkpoint);
-	return status;
+	return status == DONE ? 0 : status;
 }
 
 static int run(char **files, int n_files, struct error *e)
@@ -276,24 +276,24 @@ static int run(char **files, int n_files, struct error *e)
 	const char *path;
 	if (one_input(files, n_files, &path, e) < 0)
 		return -1;
-	if (arg.resume && !arg.state)
-		return error_set(e, "--resume needs --state DIR: where is the run to go on with?");
+	if ((arg.resume || arg.discard) && !arg.state)
+		return error_set(e, "--%s needs --state DIR: which run is meant?", arg.resume ? "resume" : "discard");
+	if (arg.discard && !arg.plan && !common.model)
+		return run_discard(arg.state, NULL, e);
 	if (!common.model)
 		return error_set(e, "-m MODEL is needed: whose layers?");
 	if (arg.json && !arg.plan)
 		return error_set(e, "--json is the form of a plan; add --plan");
-	if (arg.ram == UINT64_MAX)
-		arg.ram = mem_available() / 4;
+	arg.ram = spill_room(arg.ram);
 	int status = open_all(&r, path, e);
 	if (status == 0)
 		status = run_layers(&r, e);
-	status = finish(&r, status, e);
-	return status == DONE ? 0 : status;
+	return finish(&r, status, e);
 }
 
 const struct tool tool = {
 	"layer-run",
-	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--state DIR [--resume]] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
+	"-m MODEL [-n] [--from L] [--to L] [--hold N] [--ram SIZE] [--spill DIR] [--state DIR [--resume | --discard]] [--share FILE] [--tap SITE[@LAYERS][/POOL]=FILE] "
 	"[--filter SITE[@LAYERS]=COMMAND] [--patch SITE[@LAYERS][/pos:LIST][/head:LIST]=FILE] [--sweep FILE] [--attention plain] [--profile FILE] [--plan [--json]] [-o FILE] [FILE]",
 	"Runs layers of the model over a residual stream, each layer's weights read once for all samples.", options, run
 };

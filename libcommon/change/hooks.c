@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "parting.h"
 #include "resid.h"
 
 bool hooks_take_stdout(const struct hook_options *o)
@@ -114,8 +115,11 @@ int hooks_finish(struct hooks *h, int status, size_t from, size_t to, struct err
 		filters = NULL;
 		status = filters_finish(h->filters, e);
 	}
-	if (status == 0)
+	if (status == 0) {
 		status = patches_check(h->patches, from, to, e);
+		if (status < 0)
+			parting_clear();        /* however often the run ends, it ends so */
+	}
 	if (status == 0 && h->state)
 		status = run_state_finish(h->state, e);
 	if (status == 0 && taps) {

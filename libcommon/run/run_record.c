@@ -230,3 +230,40 @@ int run_record_write(const struct run_record *r, const char *dir, struct error *
 	free(next);
 	return status;
 }
+
+int run_record_remove(const char *dir, struct error *e)
+{
+	char *path = mem_format("%s/record", dir), *next = mem_format("%s/record.new", dir);
+	int status = 0;
+	/* The record last: it says what else there is. */
+	if ((unlink(next) < 0 && errno != ENOENT) || unlink(path) < 0)
+		status = error_errno(e, "%s", path);
+	free(path);
+	free(next);
+	return status;
+}
+
+/* -------- sentences */
+
+char *run_record_model(const struct model *m)
+{
+	return mem_format("-m %s, fingerprint %s", m->name, m->fingerprint);
+}
+
+const char *run_record_own_model(const struct run_record *r)
+{
+	for (size_t i = 0; i < r->n_run; i++)
+		if (strncmp(r->run[i], "-m ", 3) == 0)
+			return r->run[i];
+	return "";
+}
+
+const char *run_record_output(const struct run_record *r, size_t i)
+{
+	const char *text = r->run[i], *name = NULL;
+	if (strncmp(text, "-o ", 3) == 0)
+		name = text + 3;
+	else if (strncmp(text, "--tap ", 6) == 0 && strchr(text, '='))
+		name = strchr(text, '=') + 1;
+	return name && *name == '/' ? name : NULL;
+}

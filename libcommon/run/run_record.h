@@ -5,6 +5,7 @@
 #ifndef RUN_RECORD_H
 #define RUN_RECORD_H
 
+#include "model.h"
 #include "tms.h"
 
 struct run_record {
@@ -33,5 +34,18 @@ int run_record_read(struct run_record *r, const char *dir, struct error *e) MUST
 
 /* Replaces it: on the disk, or as it was.  0 or -1. */
 int run_record_write(const struct run_record *r, const char *dir, struct error *e) MUST_CHECK;
+
+/* Removes it.  0 or -1. */
+int run_record_remove(const char *dir, struct error *e) MUST_CHECK;
+
+/* -------- its sentences */
+
+/* The one about a model; the caller's. */
+char *run_record_model(const struct model *m);
+/* The one about the model of the run; "" if there is none. */
+const char *run_record_own_model(const struct run_record *r);
+
+/* The absolute name that an output will have of which sentence i says where it goes; NULL: it says something else. */
+const char *run_record_output(const struct run_record *r, size_t i);
 
 #endif

@@ -1,18 +1,15 @@
 #include "run_state.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "checksum.h"
 #include "clock.h"
 #include "io.h"
 #include "memory.h"
+#include "parting.h"
 #include "progress.h"
+#include "run_directory.h"
 
 #ifndef VERSION
 #define VERSION "0"
@@ -23,15 +20,13 @@
 #define LEAST_SECONDS 1.0
 
 struct run_state {
-	char *dir;
-	char id[17];                    /* of the directory, for the names of outputs under way */
-	int lock;
+	struct run_directory directory;
 	struct run_record record;
 	bool goes_on;                   /* the record's places hold what is kept */
 	bool only_turns;                /* taps of several layers wait for each other, and come together when the pass ends */
 	size_t from, to;
 	struct patches *patches;
-	struct stages *stages;
+	struct stages *stages;          /* lent; NULL: not opened */
 	struct tms_writer **writers;    /* (n_writers), as many as the record has outputs */
 	size_t n_writers, capacity;
 	uint64_t rows_before;           /* of the pass at hand, that earlier processes did */
@@ -80,7 +75,7 @@ static int say_run(struct run_record *r, const struct run_facts *facts, struct e
 	const char *const *options = option_history(&n);
 	struct tms_place in = tms_read_place(facts->in->in);
 	say(r, mem_format("layer-run %s", VERSION));
-	say(r, mem_format("-m %s, fingerprint %s", facts->m->name, facts->m->fingerprint));
+	say(r, run_record_model(facts->m));
 	say(r, mem_format("back end %s", facts->backend));
 	say(r, mem_format("an input that begins with checksum %016jx", (uintmax_t)in.sum));
 	say(r, mem_format("layers %zu to %zu", facts->from, facts->to));
@@ -101,26 +96,12 @@ static int compare(const struct run_state *s, const struct run_record *now, stru
 		const char *was = sentence(&s->record, i), *is = sentence(now, i);
 		if (strcmp(was, is) != 0)
 			return error_set(e, "--state %s: another run was begun there, with '%s' where this one has '%s'; ask for that one, "
-			                 "or remove %s to start anew", s->dir, was, is, s->dir);
+			                 "or give it up with --discard", s->directory.path, was, is);
 	}
 	return 0;
 }
 
 /* -------- the directory */
-
-static int lock(struct run_state *s, struct error *e)
-{
-	char *path = mem_format("%s/lock", s->dir);
-	s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-	int status = s->lock < 0 ? error_errno(e, "--state %s", path) : 0;
-	while (status == 0 && flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-		if (errno == EWOULDBLOCK)
-			status = error_set(e, "--state %s: another run is at work there; wait for it, or name another directory", s->dir);
-		else if (errno != EINTR)
-			status = error_errno(e, "--state %s", path);
-	free(path);
-	return status;
-}
 
 char *run_state_place(const char *dir)
 {
@@ -128,20 +109,6 @@ char *run_state_place(const char *dir)
 	if (access(dir, F_OK) == 0)
 		return mem_string(dir);
 	return !slash ? mem_string(".") : mem_slice(dir, slash == dir ? 1 : (size_t)(slash - dir));
-}
-
-static int open_directory(struct run_state *s, struct error *e)
-{
-	if (mkdir(s->dir, 0777) < 0 && errno != EEXIST)
-		return error_errno(e, "--state %s", s->dir);
-	char *absolute = realpath(s->dir, NULL);
-	if (!absolute)
-		return error_errno(e, "--state %s", s->dir);
-	char *id = mem_format("%016jx", (uintmax_t)checksum(absolute, strlen(absolute)));
-	memcpy(s->id, id, sizeof s->id);
-	free(id);
-	free(absolute);
-	return lock(s, e);
 }
 
 /* -------- opening */
@@ -169,11 +136,11 @@ static int complete(const struct run_state *s, const struct run_facts *facts, st
 {
 	size_t n;
 	const char **list = targets(facts, &n);
-	int status = n == s->record.n_outputs ? 1 : error_set(e, "%s/record: is damaged", s->dir);
+	int status = n == s->record.n_outputs ? 1 : error_set(e, "%s/record: is damaged", s->directory.path);
 	for (size_t i = 0; i < n && status > 0; i++)
-		if (output_complete_kept(list[i], s->id, s->record.outputs[i].byte, e) < 0)
+		if (output_complete_kept(list[i], s->directory.id, s->record.outputs[i].byte, e) < 0)
 			status = error_in(e, "--state %s: the run there is finished, and its output is gone or was changed since (remove %s "
-			                  "to start anew)", s->dir, s->dir);
+			                  "to start anew)", s->directory.path, s->directory.path);
 	free(list);
 	return status;
 }
@@ -193,7 +160,7 @@ static int go_on(struct run_state *s, const struct run_record *now, const struct
 		return 0;
 	if (r->n_outputs != n || r->layer < facts->from || r->layer > facts->to || (r->passes > 0) != (r->layer > facts->from) ||
 	    patches_set_used(facts->patches, r->patched, r->n_patched) < 0)
-		return error_set(e, "%s/record: is damaged; remove %s to start anew", s->dir, s->dir);
+		return error_set(e, "%s/record: is damaged; remove %s to start anew", s->directory.path, s->directory.path);
 	return 0;
 }
 
@@ -207,19 +174,19 @@ static int begin(struct run_state *s, struct run_record *now, const struct run_f
 	free(targets(facts, &n));
 	s->record.n_outputs = n;
 	s->record.outputs = mem_zero(n, sizeof *s->record.outputs);
-	return run_record_write(&s->record, s->dir, e);
+	return run_record_write(&s->record, s->directory.path, e);
 }
 
 static int find(struct run_state *s, bool resume, const struct run_facts *facts, struct error *e)
 {
 	struct run_record now = { 0 };
 	int status = say_run(&now, facts, e);
-	int found = status == 0 ? run_record_read(&s->record, s->dir, e) : -1;
+	int found = status == 0 ? run_record_read(&s->record, s->directory.path, e) : -1;
 	if (status == 0 && found < 0)
-		status = error_in(e, "--state %s can't be gone on with; remove it to start anew", s->dir);
+		status = error_in(e, "--state %s can't be gone on with; remove it to start anew", s->directory.path);
 	else if (found > 0 && !resume && !s->record.finished)
-		status = error_set(e, "--state %s: a run there isn't finished; give --resume to go on with it, or remove %s to start anew",
-		                   s->dir, s->dir);
+		status = error_set(e, "--state %s: a run there isn't finished; give --resume to go on with it, or --discard to give it up",
+		                   s->directory.path);
 	else if (found > 0 && resume)
 		status = go_on(s, &now, facts, e);
 	if (status == 0 && !s->goes_on)
@@ -231,14 +198,15 @@ static int find(struct run_state *s, bool resume, const struct run_facts *facts,
 int run_state_open(struct run_state **to, const char *dir, bool resume, const struct run_facts *facts, struct error *e)
 {
 	struct run_state *s = *to = mem_zero(1, sizeof *s);
-	s->dir = mem_string(dir);
-	s->lock = -1;
 	s->from = facts->from;
 	s->to = facts->to;
 	s->patches = facts->patches;
 	s->only_turns = facts->hold > 1 && facts->taps->n > 0;
 	s->last = clock_seconds();
-	int status = open_directory(s, e) < 0 ? -1 : find(s, resume, facts, e);
+	int status = run_directory_open(&s->directory, dir, true, e) < 0 || run_directory_lock(&s->directory, e) < 0 ? -1
+	             : find(s, resume, facts, e);
+	if (status == 0)
+		parting_set("the state of this run is kept in %s; the same command with --resume goes on there", dir);
 	if (status == 0 && s->goes_on)
 		progress_note("--state %s: goes on with layer %ju after %ju frames", dir, (uintmax_t)s->record.layer,
 		              (uintmax_t)s->record.taken);
@@ -251,11 +219,11 @@ struct tms_writer *run_state_create(struct run_state *s, const char *path, const
 	struct output output;
 	if (!s)
 		return tms_create(path, h, step, NULL, e);
-	if (output_open_kept(&output, path, s->id, !s->goes_on, e) < 0)
+	if (output_open_kept(&output, path, s->directory.id, !s->goes_on, e) < 0)
 		return NULL;
 	struct tms_writer *w = tms_create_on(&output, h, step, NULL, s->goes_on ? &s->record.outputs[s->n_writers] : NULL, e);
 	if (!w) {
-		error_in(e, "--state %s (remove it to start anew)", s->dir);
+		error_in(e, "--state %s (remove it to start anew)", s->directory.path);
 		return NULL;
 	}
 	mem_grow((void **)&s->writers, &s->capacity, s->n_writers + 1, sizeof(struct tms_writer *));
@@ -265,7 +233,7 @@ struct tms_writer *run_state_create(struct run_state *s, const char *path, const
 
 struct spill *run_state_spill(struct run_state *s, const struct tms_header *header, struct resid_input *input, struct error *e)
 {
-	s->stages = stages_open(s->dir, header, input, s->goes_on && s->record.layer < s->to ? &s->record : NULL, e);
+	s->stages = stages_open(s->directory.path, header, input, s->goes_on && s->record.layer < s->to ? &s->record : NULL, e);
 	if (!s->stages)
 		return NULL;
 	s->rows_before = stages_rows(s->stages);
@@ -281,10 +249,12 @@ void run_state_position(const struct run_state *s, size_t *layer, uint64_t *all,
 
 int run_state_hold(struct run_state *s, size_t hold, struct error *e)
 {
-	if (s->goes_on && s->record.taken && s->record.hold != hold)
+	if (s->goes_on && s->record.taken && s->record.hold != hold) {
+		parting_clear();
 		return error_set(e, "--state %s: the pass that it goes on with went through %ju layers, and the device now has room for %zu at a "
-		                 "time; give --vram as before or free the device's memory, or remove %s to start anew", s->dir,
-		                 (uintmax_t)s->record.hold, hold, s->dir);
+		                 "time; give --vram as before or free the device's memory, or remove %s to start anew", s->directory.path,
+		                 (uintmax_t)s->record.hold, hold, s->directory.path);
+	}
 	s->record.hold = hold;
 	return 0;
 }
@@ -309,7 +279,7 @@ static int write_record(struct run_state *s, struct error *e)
 	free(r->patched);
 	r->patched = patches_used(s->patches, &r->n_patched);
 	r->commits++;
-	return run_record_write(r, s->dir, e);
+	return run_record_write(r, s->directory.path, e);
 }
 
 int run_state_commit(struct run_state *s, bool ahead, struct error *e)
@@ -345,13 +315,12 @@ void run_state_close(struct run_state *s, bool done)
 	if (!s)
 		return;
 	if (done)
-		stages_remove(s->dir);
-	else if (s->record.commits && s->n_writers)
-		progress_warn("what was done is kept in %s, and --resume goes on there", s->dir);
-	if (s->lock >= 0)
-		close(s->lock);
+		stages_remove(s->directory.path);
+	/* What couldn't even be opened can't be gone on with as it is. */
+	if (done || !s->record.commits || !s->stages)
+		parting_clear();
+	run_directory_close(&s->directory);
 	run_record_release(&s->record);
 	free(s->writers);
-	free(s->dir);
 	free(s);
 }

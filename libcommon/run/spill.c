@@ -39,6 +39,11 @@ static void generation_init(struct generation *g)
 	g->end = &g->first;
 }
 
+uint64_t spill_room(uint64_t asked)
+{
+	return asked == UINT64_MAX ? mem_available() / 4 : asked;
+}
+
 struct spill *spill_open(uint64_t ram, const char *dir, const struct tms_header *header, struct resid_input *input)
 {
 	struct spill *s = mem_zero(1, sizeof *s);

@@ -13,6 +13,9 @@ struct spill;
 struct resid_input;
 struct stages;
 
+/* Bytes of rows held in memory, as --ram asks for them; UINT64_MAX, its default: a quarter of the memory that is available. */
+uint64_t spill_room(uint64_t asked);
+
 /* ram: bytes of rows held in memory.  dir: where the file goes; NULL: $TMPDIR, else /var/tmp.  Nothing is made before it
  * is needed.  header: that of the stream whose frames are put.  input: the generation before the first turn, borrowed; NULL: it
  * is empty. */

@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "memory.h"
+#include "parting.h"
 
 struct stages {
 	const char *dir;
@@ -137,6 +138,8 @@ int stages_next(struct stages *s, struct frame **f, struct error *e)
 		s->rows += frame_n_rows(*f);
 		s->before = s->after;
 		s->after = tms_read_place(s->input ? s->input->in : s->reader);
+	} else if (more < 0 && s->reader) {
+		parting_clear();        /* a file of ours is damaged, and will be the next time */
 	}
 	return more;
 }
