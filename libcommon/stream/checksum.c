@@ -21,9 +21,10 @@ struct checksum *checksum_open(void)
 {
 	/* XXH3_state_t wants 64-byte alignment, more than malloc gives. */
 	struct checksum *c = aligned_alloc(64, sizeof *c);
-	if (!c)
+	if (c)
+		memset(c, 0, sizeof *c);        /* checksum_save keeps its buffer, used or not */
+	else
 		mem_exhausted();
-	memset(c, 0, sizeof *c);        /* its buffer is kept whole by checksum_save */
 	checksum_start(c);
 	return c;
 }
