@@ -45,7 +45,8 @@ size_t error_line(char line[ERROR_LINE], const char *program, const char *text)
 void error_print(const char *program, const char *text)
 {
 	char line[ERROR_LINE];
-	fwrite(line, 1, error_line(line, program, text), stderr);
+	size_t n = error_line(line, program, text);
+	fwrite(line, 1, n, stderr);
 }
 
 int error_in(struct error *e, const char *format, ...)

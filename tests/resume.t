@@ -26,6 +26,12 @@ resume()
 	run --resume "$@"
 }
 
+# over OFFSET TEXT FILE: puts it there; \0302 and the like are bytes
+over()
+{
+	printf '%b' "$2" | dd of="$3" bs=1 seek="$1" conv=notrunc 2>/dev/null
+}
+
 # alone OPTIONS: the outputs of a run that is left alone, as `good`; sets $ms, how long a run with a state takes
 alone()
 {
@@ -230,6 +236,49 @@ ok "slow: killed within the second pass" part 1 "$@" many.tms
 ok "slow: goes on" resume -j 1 -v "$@" many.tms
 ok "slow: the same outputs" diff -r good out
 
+# What comes behind the place where a run goes on is checked by the sum of all.
+echo cat >slow
+set -- --filter "mlp_out@1=sh ./slow" --tap "mlp_out/mean=out/a.taps" -o out/o.tms
+ok "a filter in the second pass" alone "$@" many.tms
+cat >slow <<'END'
+header=
+while test "$(dd bs=64k count=1 2>/dev/null | tee /dev/fd/3 | wc -c)" -gt 0
+do
+	test -z "$header" || touch started
+	header=past
+	sleep 0.1
+done 3>&1
+END
+fresh
+(exec layer-run -m "$model" --state state "$@" many.tms) 2>said &
+ended=$!
+until test -e started
+do
+	sleep 0.02
+done
+was=$(cksum state/record)
+while test "$was" = "$(cksum state/record)"
+do
+	sleep 0.02
+done
+kill -9 $ended
+wait $ended 2>>said
+echo cat >slow
+cp -a state state.was
+cp -a out out.was
+at=$(grep -obUa 'id.s[0-9]' state/stream.1 | tail -n 1 | cut -d : -f 1)
+over $((at + 4)) x state/stream.1
+says "an id that is damaged is noticed" 2 "state/stream.1: the trailer's checksum at byte [0-9]+ is not that of the stream" \
+	resume -v "$@" many.tms
+cp .said part.said
+ok "by who goes on within the second pass" went_on_within 1
+ok "who isn't told to go on again" must_fail 1 grep "the same command" part.said
+rm -rf state out
+mv state.was state
+mv out.was out
+ok "undamaged it goes on" resume -v "$@" many.tms
+ok "to the same outputs" diff -r good out
+
 # -------- what is refused, and what stays
 
 # It stops when it is given rows, and not before there is a state.
@@ -306,12 +355,6 @@ resume_it()
 	resume --filter "mlp_out@1=sh ./gate" --tap resid_post=out/a.taps -o out/o.tms in.tms
 }
 
-# over OFFSET TEXT FILE: puts it there; \0302 and the like are bytes
-over()
-{
-	printf '%b' "$2" | dd of="$3" bs=1 seek="$1" conv=notrunc 2>/dev/null
-}
-
 size=$(stat -c %s state/record)
 for at in 0 1 30 $((size / 2)) $((size - 9)) $((size - 1))
 do
@@ -319,9 +362,12 @@ do
 done
 for at in 0 3 18 60 $((size / 3)) $((size / 2)) $((size - 60)) $((size - 9)) $((size - 1))
 do
-	damage "the record changed at byte $at" "state.*record" state/record over "$at" '\0302'
+	# Another byte than the one that is there.
+	byte='\0302'
+	test "$(od -An -tu1 -j "$at" -N 1 state/record | tr -d ' ')" -ne 194 || byte='\0303'
+	damage "the record changed at byte $at" "state.*record" state/record over "$at" "$byte"
 done
-damage "a record of another version" "record: is of version 2, and this release knows version 1" state/record over 17 '\0002'
+damage "a record of another version" "record: is of version 3, and this release knows version 2" state/record over 17 '\0003'
 damage "a record that goes on" "checksum" state/record truncate -s +1
 tap=$(find out -name '.a.taps.*.part')
 damage "an output that is cut" "a.taps: has 1000 bytes where [0-9]+ were written" "$tap" truncate -s 1000

@@ -12,16 +12,16 @@
 #include "memory.h"
 #include "meta_map.h"
 
-enum { VERSION_NUMBER = 1 };
+enum { VERSION_NUMBER = 2 };
 #define RECORD_LIMIT ((size_t)64 << 20)
 
 enum {
-	KEY_VERSION, KEY_RUN, KEY_FINISHED, KEY_COMMITS, KEY_PASSES, KEY_LAYER, KEY_ROWS, KEY_HOLD, KEY_TAKEN, KEY_SOURCE, KEY_TARGET,
-	KEY_OUTPUTS, KEY_PATCHED, KEY_COUNT
+	KEY_VERSION, KEY_RUN, KEY_FINISHED, KEY_COMMITS, KEY_PASSES, KEY_LAYER, KEY_ROWS, KEY_HOLD, KEY_TAKEN, KEY_SOURCE, KEY_SUM,
+	KEY_TARGET, KEY_OUTPUTS, KEY_PATCHED, KEY_COUNT
 };
 static const char *const keys[] = {
-	"layer-run state", "run", "finished", "commits", "passes", "layer", "rows", "hold", "taken", "source", "target", "outputs",
-	"patched", NULL
+	"layer-run state", "run", "finished", "commits", "passes", "layer", "rows", "hold", "taken", "source", "source_sum", "target",
+	"outputs", "patched", NULL
 };
 
 void run_record_release(struct run_record *r)
@@ -76,6 +76,18 @@ static int read_outputs(struct map *m, struct run_record *r, struct error *e)
 	return 0;
 }
 
+static int read_sum(struct map *m, struct run_record *r, struct error *e)
+{
+	struct wire_value v;
+	if (map_bytes(m, KEY_SUM, WIRE_BIN, &v, e) < 0)
+		return -1;
+	if (v.len && v.len != sizeof r->sum)
+		return error_set(e, "'%s' of %s is of %zu bytes", m->keys[KEY_SUM], m->what, v.len);
+	memcpy(r->sum, v.p, v.len);
+	r->has_sum = v.len > 0;
+	return 0;
+}
+
 static int read_patched(struct map *m, struct run_record *r, struct error *e)
 {
 	struct wire_value v;
@@ -100,6 +112,8 @@ static int read_value(struct map *m, int key, struct run_record *r, struct error
 		return read_place(m, key, key == KEY_SOURCE ? &r->source : &r->target, e);
 	case KEY_OUTPUTS:
 		return read_outputs(m, r, e);
+	case KEY_SUM:
+		return read_sum(m, r, e);
 	case KEY_PATCHED:
 		return read_patched(m, r, e);
 	default:
@@ -191,6 +205,8 @@ static void pack(struct wire_buffer *b, const struct run_record *r)
 	pair(b, KEY_TAKEN, r->taken);
 	wire_string(b, keys[KEY_SOURCE]);
 	pack_place(b, &r->source);
+	wire_string(b, keys[KEY_SUM]);
+	wire_bin(b, r->sum, r->has_sum ? sizeof r->sum : 0);
 	wire_string(b, keys[KEY_TARGET]);
 	pack_place(b, &r->target);
 	wire_string(b, keys[KEY_OUTPUTS]);

@@ -5,6 +5,7 @@
 #ifndef RUN_RECORD_H
 #define RUN_RECORD_H
 
+#include "checksum.h"
 #include "model.h"
 #include "tms.h"
 
@@ -18,6 +19,8 @@ struct run_record {
 	uint64_t hold;          /* layers that the pass at hand goes through */
 	uint64_t taken;         /* frames of the pass at hand that are done */
 	struct tms_place source, target; /* of the streams that this pass reads and writes; target.byte 0: nothing is written */
+	uint8_t sum[CHECKSUM_STATE];    /* what the checksum of source has come to there */
+	bool has_sum;                   /* not of the first pass, which reads its source again */
 	struct tms_place *outputs;      /* (n_outputs) */
 	size_t n_outputs;
 	uint8_t *patched;       /* (n_patched) of patches_used */

@@ -18,7 +18,8 @@ struct stages {
 	uint64_t punched;
 	struct tms_writer *writer;      /* NULL: nothing was put */
 	uint64_t passes, taken, rows;
-	struct tms_place before, after; /* of what is read, and of that without the last frame */
+	struct tms_place before, after; /* of what is read without the last frame, and with it */
+	struct checksum *sum_before, *sum_after;        /* the same of a file's checksum */
 };
 
 static char *file_name(const char *dir, uint64_t pass)
@@ -26,7 +27,30 @@ static char *file_name(const char *dir, uint64_t pass)
 	return mem_format("%s/stream.%u", dir, (unsigned)(pass & 1));
 }
 
-static int open_source(struct stages *s, const struct tms_place *at, struct error *e)
+/* What was read last ends here. */
+static void note_place(struct stages *s)
+{
+	int layer;
+	struct checksum *sum = s->sum_before;
+	s->before = s->after;
+	s->after = tms_read_place(s->input ? s->input->in : s->reader);
+	if (s->input)
+		return;
+	s->sum_before = s->sum_after;
+	s->sum_after = sum;
+	tms_read_state(s->reader, s->sum_after, &layer);
+}
+
+/* Goes on in the file where the record says. */
+static int seek_source(struct stages *s, const struct run_record *at, struct error *e)
+{
+	if (!at->has_sum || checksum_load(s->sum_after, at->sum) < 0 || checksum_value(s->sum_after) != at->source.sum)
+		return error_set(e, "%s/record: is damaged: it has not the checksum of what was read of %s", s->dir, tms_name(s->reader));
+	return tms_seek(s->reader, &at->source, s->sum_after, e);
+}
+
+/* at: NULL: from its start. */
+static int open_source(struct stages *s, const struct run_record *at, struct error *e)
 {
 	char *name = file_name(s->dir, s->passes);
 	s->fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -40,9 +64,9 @@ static int open_source(struct stages *s, const struct tms_place *at, struct erro
 		return -1;
 	/* The header stays, for whoever goes on in the middle. */
 	s->punched = tms_read_place(s->reader).byte;
-	if (at && tms_seek(s->reader, at, e) < 0)
+	if (at && seek_source(s, at, e) < 0)
 		return -1;
-	s->after = at ? *at : tms_read_place(s->reader);
+	note_place(s);
 	return 0;
 }
 
@@ -86,7 +110,7 @@ static int go_on(struct stages *s, const struct run_record *at, struct error *e)
 		s->taken = at->taken;
 		s->rows = at->source.n_rows;
 	}
-	if ((s->input ? skip_input(s, at, e) : open_source(s, &at->source, e)) < 0)
+	if ((s->input ? skip_input(s, at, e) : open_source(s, at, e)) < 0)
 		return -1;
 	return at->target.byte ? open_target(s, &at->target, e) : 0;
 }
@@ -98,7 +122,9 @@ struct stages *stages_open(const char *dir, const struct tms_header *header, str
 	s->dir = dir;
 	s->fd = -1;
 	s->input = input;
-	s->after = tms_read_place(input->in);
+	s->sum_before = checksum_open();
+	s->sum_after = checksum_open();
+	note_place(s);
 	tms_header_copy(&s->header, header);
 	s->header.order = TMS_ORDER_ANY;
 	if (at && go_on(s, at, e) < 0) {
@@ -127,6 +153,8 @@ void stages_close(struct stages *s)
 	close_source(s);
 	tms_abort(s->writer);
 	tms_header_release(&s->header);
+	checksum_close(s->sum_before);
+	checksum_close(s->sum_after);
 	free(s);
 }
 
@@ -136,8 +164,7 @@ int stages_next(struct stages *s, struct frame **f, struct error *e)
 	if (more > 0) {
 		s->taken++;
 		s->rows += frame_n_rows(*f);
-		s->before = s->after;
-		s->after = tms_read_place(s->input ? s->input->in : s->reader);
+		note_place(s);
 	} else if (more < 0 && s->reader) {
 		parting_clear();        /* a file of ours is damaged, and will be the next time */
 	}
@@ -179,6 +206,9 @@ int stages_commit(struct stages *s, bool ahead, struct run_record *to, struct er
 	to->passes = s->passes;
 	to->taken = s->taken - ahead;
 	to->source = ahead ? s->before : s->after;
+	to->has_sum = s->reader != NULL;
+	if (to->has_sum)
+		checksum_save(ahead ? s->sum_before : s->sum_after, to->sum);
 	to->target = s->writer ? tms_written_place(s->writer) : (struct tms_place){ 0 };
 	return s->writer ? tms_sync(s->writer, e) : 0;
 }

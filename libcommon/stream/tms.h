@@ -82,9 +82,14 @@ bool tms_place_equal(const struct tms_place *a, const struct tms_place *b);
 /* Of what was read; within a frame that is cut, the bytes that were read for it. */
 struct tms_place tms_read_place(const struct tms_reader *r);
 
-/* Goes on at a place further on in the reader's file.  The trailer's counts are then checked from there; its checksum, which covers
- * what was not read, is not.  0 or -1. */
-int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e) MUST_CHECK;
+/* What a reader or writer that goes on from tms_read_place has to know: the checksum of everything but the rows up to there, and the
+ * last frame's layer. */
+struct checksum;
+void tms_read_state(const struct tms_reader *r, struct checksum *all, int *layer);
+
+/* Goes on at a place further on in the reader's file, unread up to there, where the checksum had come to `all`; so the trailer is
+ * checked as if all had been read.  0 or -1. */
+int tms_seek(struct tms_reader *r, const struct tms_place *at, const struct checksum *all, struct error *e) MUST_CHECK;
 
 void tms_close(struct tms_reader *r);
 

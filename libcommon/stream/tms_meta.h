@@ -30,10 +30,6 @@ int meta_read_frame(const uint8_t *p, size_t len, const struct tms_header *h, st
 void meta_write_header(struct wire_buffer *b, const struct tms_header *h);
 void meta_write_frame(struct wire_buffer *b, const struct frame *f, const struct stored *stored);
 
-/* What a writer of the same stream has to know: the checksum of everything but the rows, and the last frame's layer. */
-struct checksum;
-void tms_read_state(const struct tms_reader *r, struct checksum *all, int *layer);
-
 /* The trailer: its size is fixed. */
 enum { TRAILER_LEN = 31 };
 void meta_write_trailer(uint8_t p[TRAILER_LEN], uint64_t n_frames, uint64_t n_rows, uint64_t sum);

@@ -28,7 +28,6 @@ struct tms_reader {
 	uint64_t number, frame_at;      /* of the frame begun last: 1 for the first, and its first byte */
 	int layer;                      /* of the last frame that had one */
 	bool ended, failed;
-	bool sought;                    /* not all that the trailer's checksum covers was read */
 	bool skims;                     /* rows are passed over */
 
 	struct frame *whole;            /* the frame at hand, without rows; NULL: between frames */
@@ -264,7 +263,7 @@ static int read_trailer(struct tms_reader *r, struct error *e)
 		return error_set(e, "%s: the trailer at byte %" PRIu64 " counts %" PRIu64 " frames and %" PRIu64
 		                 " rows where %" PRIu64 " and %" PRIu64 " were read: the stream is damaged",
 		                 r->name, r->frame_at, n_frames, n_rows, r->n_frames, r->n_rows);
-	if (!r->sought && sum != checksum_value(r->all))
+	if (sum != checksum_value(r->all))
 		return error_set(e, "%s: the trailer's checksum at byte %" PRIu64 " is not that of the stream: "
 		                 "its header or a frame's meta is damaged", r->name, r->frame_at);
 	source_skip(&r->source, TRAILER_LEN);
@@ -508,7 +507,7 @@ static int next(struct tms_reader *r, struct frame **out, struct error *e)
 
 /* -------- moving on without reading */
 
-int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e)
+int tms_seek(struct tms_reader *r, const struct tms_place *at, const struct checksum *all, struct error *e)
 {
 	if (at->byte < r->source.offset || r->whole)
 		return error_set(e, "%s: can't go back to byte %" PRIu64, r->name, at->byte);
@@ -516,7 +515,7 @@ int tms_seek(struct tms_reader *r, const struct tms_place *at, struct error *e)
 		return 0;
 	r->n_frames = at->n_frames;
 	r->n_rows = at->n_rows;
-	r->sought = true;
+	checksum_copy(r->all, all);
 	int rc = source_pass(&r->source, at->byte - r->source.offset, e);
 	return rc ? rc < 0 ? -1 : 0 : error_set(e, "%s: ends before byte %" PRIu64, r->name, at->byte);
 }
