@@ -61,8 +61,8 @@ AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 FLAGS_x86_avx2 = -mavx2 -mfma -mf16c -falign-loops=64
 FLAGS_x86_avx512 = $(AVX512) -falign-loops=64
 FLAGS_x86_avx512_bf16 = $(AVX512) -mavx512bf16 -falign-loops=64
-# Vectors that the processor lacks, which no function hands to another that is not inlined.
-FLAGS_avx512_bf16_plain = -Wno-psabi
+# For tests alone, so -O1 will do.  Vectors that the processor lacks, which no function hands to another that is not inlined.
+FLAGS_avx512_bf16_plain = -Wno-psabi -O1
 FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.

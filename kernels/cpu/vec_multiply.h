@@ -11,8 +11,7 @@
  *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by, while
  * the next panel's come into the second level.
- * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers, if the unit can
- * (NO_F16, vec.h).
+ * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
  */
 enum {
 	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
