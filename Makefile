@@ -116,8 +116,8 @@ CUDA_CARD := $(wildcard kernels/cuda/card/*.cc)
 CUDA_HOST := $(wildcard kernels/cuda/host/*.cc)
 CUDA_INCLUDES = -iquote kernels/cuda -iquote kernels/cuda/host $(INCLUDES)
 HOST = $(BUILD)/cuda-host
-# What either module has besides its kernels, of the library (IN_MODULE) too; it exports one symbol and takes none from the program
-# that loads it.
+# What either module has besides its kernels, of the library (IN_MODULE) too; it exports one symbol and takes none from the
+# program that loads it.
 CUDA_C = $(addprefix $(BUILD)/,libcommon/error.o libcommon/dtype.o kernels/view.o)
 CUDA_REST := $(CUDA_ONCE:%.cc=$(HOST)/%.o) $(CUDA_C)
 

@@ -1,7 +1,8 @@
 /*
  * Norms.  A group of columns is a team's: a warp, or a block where it is long.  Each thread keeps its fours of the group in
- * registers, so memory is read once; a group too long for that, or not of whole aligned fours, is read again for each sum.  Sums: a
- * thread's own, in parts of at most PART fours, then a tree over the team.  All of it depends on the group's length alone.
+ * registers, so memory is read once; a group too long for that, or not of whole aligned fours, is read again for each sum.
+ * Sums: a thread's own, in parts of at most PART fours, then a tree over the team.  All of it depends on the group's length
+ * alone.
  */
 #include "launches.h"
 #include "quads.h"
@@ -41,8 +42,8 @@ DEVICE float quad_sum(quad q)
 	return (q.x[0] + q.x[1]) + (q.x[2] + q.x[3]);
 }
 
-/* One thread's fours of a group: QUADS of them kept, which have to be whole and aligned, as those of weights and results; or 0: read
- * each time.  (A way out at each of the kept ones takes long to compile.) */
+/* One thread's fours of a group: QUADS of them kept, which have to be whole and aligned, as those of weights and results; or 0:
+ * read each time.  (A way out at each of the kept ones takes long to compile.) */
 template <unsigned TEAM, int QUADS> struct share {
 	const float *x;
 	unsigned n, lane;
@@ -207,6 +208,7 @@ void cuda_norm(launch_context *c, const model *m, const struct norm *norm, size_
 	n.wide = x.wide && group % 4 == 0 && aligned(weight, 16) && aligned(bias, 16);
 	const size_t teams = group <= WARP_MOST ? BLOCK_THREADS / WARP_TEAM : 1, most = 32 * static_cast<size_t>(c->multiprocessors);
 	const size_t blocks = (n.n_items + teams - 1) / teams;
-	launch(c->stream, kernel_for(group, n.wide && to.wide), { static_cast<unsigned>(blocks < most ? blocks : most), 1, 1 }, BLOCK_THREADS,
+	norm_kernel *kernel = kernel_for(group, n.wide && to.wide);
+	launch(c->stream, kernel, { static_cast<unsigned>(blocks < most ? blocks : most), 1, 1 }, BLOCK_THREADS,
 	       BLOCK_THREADS / 32 * sizeof(float), n, to, x);
 }
