@@ -61,18 +61,22 @@ AVX512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 FLAGS_x86_avx2 = -mavx2 -mfma -mf16c -falign-loops=64
 FLAGS_x86_avx512 = $(AVX512) -falign-loops=64
 FLAGS_x86_avx512_bf16 = $(AVX512) -mavx512bf16 -falign-loops=64
-# Vectors that the processor lacks, which no function hands to another that is not inlined.
-FLAGS_avx512_bf16_plain = -Wno-psabi
+# For tests alone, so -O1 will do.  Vectors that the processor lacks, which no function hands to another that is not inlined.
+FLAGS_avx512_bf16_plain = -Wno-psabi -O1
 FLAGS_x86_amx = -mavx2 -mamx-tile -mamx-bf16
 # Loops over many values, which gcc vectorises at -O3, and some only where nobody reads the processor's exception
 # flags.  It changes no value.
 FLAGS_cpu_weights = -O3
-FLAGS_dtype = -O3 -fno-trapping-math
+FLAGS_dtype = -O3 -fno-trapping-math $(IN_MODULE)
 FLAGS_pooling = -O3 -fno-trapping-math
 FLAGS_scatter = -O3 -fno-trapping-math
 FLAGS_compare_sums = -O3 -fno-trapping-math
 FLAGS_components = -O3
 FLAGS_steering = -O3
+# What the CUDA module takes from the library too.
+IN_MODULE = -fPIC -fvisibility=hidden
+FLAGS_error = $(IN_MODULE)
+FLAGS_view = $(IN_MODULE)
 
 # The longest first: small files fill what is left of the time.
 all: cuda $(TOOLS:%=$(BINDIR)/%)
@@ -112,13 +116,10 @@ CUDA_CARD := $(wildcard kernels/cuda/card/*.cc)
 CUDA_HOST := $(wildcard kernels/cuda/host/*.cc)
 CUDA_INCLUDES = -iquote kernels/cuda -iquote kernels/cuda/host $(INCLUDES)
 HOST = $(BUILD)/cuda-host
-# What either module has besides its kernels, of the library too; it exports one symbol and takes none from the program that
-# loads it.
-CUDA_C = $(addprefix $(BUILD)/pic/,libcommon/error.o libcommon/dtype.o kernels/view.o)
+# What either module has besides its kernels, of the library (IN_MODULE) too; it exports one symbol and takes none from the
+# program that loads it.
+CUDA_C = $(addprefix $(BUILD)/,libcommon/error.o libcommon/dtype.o kernels/view.o)
 CUDA_REST := $(CUDA_ONCE:%.cc=$(HOST)/%.o) $(CUDA_C)
-$(BUILD)/pic/%.o: %.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	$(call say,CC)$(COMPILE) $(FLAGS_$(basename $(notdir $<))) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 
 # The layout that program and module must agree on.
 CUDA_ABI = kernels/ops.h kernels/cuda_module.h libcommon/model.h libcommon/dtype.h libcommon/error.h
@@ -158,12 +159,13 @@ CUDA_CODE = $(foreach a,$(CUDA_ARCHES),-gencode arch=$(a:sm_%=compute_%),code=$(
 	-gencode arch=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES))),code=$(patsubst sm_%,compute_%,$(firstword $(CUDA_ARCHES)))
 comma = ,
 space = $(subst ,, )
+# The standard headers that nvcc reads, three times a file, are twice as long in C++17.
 # -O1 is for what launches kernels, which are compiled at the best level anyway.  Products and sums are rounded as they are
 # written.
 CUDA_NUMBERS = -fmad=false
 # Nor may a kernel keep in memory what it has no registers for.
 CUDA_WARNINGS = -Werror all-warnings -Xptxas --warn-on-spills,--warn-on-local-memory-usage
-CUDA_COMPILE = $(NVCC) -std=c++17 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),$(CUDA_WARNINGS)) -DVERSION='"$(VERSION)"' \
+CUDA_COMPILE = $(NVCC) -std=c++14 -O1 $(CUDA_NUMBERS) $(CUDA_CODE) $(if $(DEVELOPER),$(CUDA_WARNINGS)) -DVERSION='"$(VERSION)"' \
 	-Xcompiler $(subst $(space),$(comma),$(strip -fPIC -fvisibility=hidden -D_GNU_SOURCE -Wall -Wextra $(CUDA_INCLUDES)))
 # The matrix library is opened when a device is: sought where the loader looks, and where this compiler's toolkit has it.
 CUDA_ROOT = $(dir $(realpath $(shell command -v $(firstword $(NVCC)))))..

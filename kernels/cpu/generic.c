@@ -85,21 +85,8 @@ INLINE vf v_from_bf16(const uint16_t *p)
 	return (vf)(__builtin_convertvector(h, vi) << 16);
 }
 
-INLINE vf v_from_f16(const uint16_t *p)
-{
-	vf v;
-
-	dtype_convert(&v, DTYPE_F32, p, DTYPE_F16, VL);
-	return v;
-}
-
-INLINE vh v_to_f16(vf x)
-{
-	vh h;
-
-	dtype_convert(&h, DTYPE_F16, &x, DTYPE_F32, VL);
-	return h;
-}
+/* dtype_convert takes many of them at a time. */
+#define NO_F16
 
 INLINE void transpose_4x4(float *to, size_t to_stride, const float *from, size_t from_stride)
 {

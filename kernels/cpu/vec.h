@@ -9,6 +9,8 @@
  *   v_load_n(p, n), v_store_n(p, v, n): the first n < VL lanes; the others are read as zero and not
  * written v_from_f16(p), v_from_bf16(p): VL of them   v_to_f16(v): as vh   transpose_4x4(to, to_stride, from, from_stride)
  *
+ * or, for v_from_f16 and v_to_f16, NO_F16: they would be slower than dtype_convert's loop over a row, or a panel of weights.
+ *
  * A loop over a row takes its tail through v_take and v_give: the same operations on fewer lanes.
  */
 #include <stddef.h>

@@ -62,8 +62,10 @@ INLINE vf take_held(const void *b, size_t i, enum held held)
 #ifndef PRODUCT_PAIRS
 	if (held == HELD_BF16)
 		return v_from_bf16((const uint16_t *)b + i);
+#ifndef NO_F16
 	if (held == HELD_F16)
 		return v_from_f16((const uint16_t *)b + i);
+#endif
 #endif
 	(void)held;
 	return v_load((const float *)b + i);
@@ -197,6 +199,9 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 #define PANELS_NAMES(h) [HELD_##h] = { panels_##h##_1, panels_##h##_2 }
 #ifdef PRODUCT_PAIRS
 #define BY_HELD(X) X(MANY), X(F32)
+#elif defined NO_F16
+#define BY_HELD(X) X(MANY), X(F32), X(BF16)
+TILES(BF16)
 #else
 #define BY_HELD(X) X(MANY), X(F32), X(BF16), X(F16)
 TILES(BF16)
@@ -346,7 +351,7 @@ static void multiply_strip(const struct multiply *m, const struct strip *s, size
 static void multiply(const struct multiply *m)
 {
 	const size_t step = partial_sum(m->k);
-	if (m->rows <= FEW_ROWS) {
+	if (m->rows <= FEW_ROWS && product_tiles[held_as(m->held)][0][0]) {
 		multiply_few(m);
 		return;
 	}

@@ -36,9 +36,11 @@ static void row_widen(float *to, const void *from, enum dtype held, size_t n)
 	if (held == DTYPE_BF16)
 		for (; i + VL <= n; i += VL)
 			v_store(to + i, v_from_bf16(h + i));
+#ifndef NO_F16
 	else if (held == DTYPE_F16)
 		for (; i + VL <= n; i += VL)
 			v_store(to + i, v_from_f16(h + i));
+#endif
 	if (i < n)
 		dtype_convert(to + i, DTYPE_F32, (const char *)from + i * dtype_size(held), held,
 		              n - i);
@@ -52,13 +54,16 @@ static void row_narrow(void *to, const float *from, enum dtype held, size_t n)
 	if (held == DTYPE_BF16) {
 		for (; i + VL <= n; i += VL)
 			give_bf16(h + i, v_load(from + i), VL);
-	} else if (held == DTYPE_F16) {
+	}
+#ifndef NO_F16
+	else if (held == DTYPE_F16) {
 		for (; i + VL <= n; i += VL) {
 			const vh x = v_to_f16(v_load(from + i));
 
 			memcpy(h + i, &x, sizeof x);
 		}
 	}
+#endif
 	if (i < n)
 		dtype_convert((char *)to + i * dtype_size(held), held, from + i, DTYPE_F32, n - i);
 }

@@ -1,6 +1,4 @@
 /* AVX512-BF16. */
-#include <immintrin.h>
-
 #define VL 16
 #include "unit.h"
 #include "vec.h"

@@ -144,7 +144,7 @@ DEVICE uint32_t *spoilt_block(uint16_t *values, unsigned width)
 template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key,
                                           uint16_t *shared)
 {
-	if constexpr (S::CONVERTED)
+	if (S::CONVERTED)
 		fetch_packed<S>(packed, shared + S::K_AT);
 	else
 		fetch_wide<S, false>(c, u, u.k, key, shared + S::K_AT);
@@ -154,7 +154,7 @@ template <class S> DEVICE void fetch_keys(const attend_call &c, const attend_uni
 template <class S> DEVICE void fetch_values(const attend_call &c, const attend_unit &u, const uint16_t *packed, uint32_t key,
                                             uint16_t *shared)
 {
-	if constexpr (S::CONVERTED)
+	if (S::CONVERTED)
 		fetch_packed<S>(packed + S::PART, shared + S::V_AT);
 	else if (fetch_wide<S, true>(c, u, u.v, key, shared + S::V_AT))
 		*spoilt_block(shared + S::V_AT, S::W) = key + 1;
@@ -340,7 +340,7 @@ template <class S> DEVICE void spoil(tile_state<S> *x, const attend_call &c, con
 template <class S> DEVICE void spoil_all(tile_state<S> *x, const attend_call &c, const attend_unit &u, uint32_t first)
 {
 	for (uint32_t key = first; key < u.end; key++) {
-		if constexpr (S::CONVERTED)
+		if (S::CONVERTED)
 			if (!*spoilt_block(block_of(u, key, S::KEYS, S::PART) + S::PART, S::W))
 				continue;
 		spoil(x, c, u.v + static_cast<size_t>(key) * c.kv_stride, key);
@@ -387,7 +387,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 	const uint32_t last = key + t.blocks * S::KEYS - S::KEYS;
 	bool spoilt = false;
 	const uint16_t *packed = nullptr;
-	if constexpr (S::CONVERTED)
+	if (S::CONVERTED)
 		packed = block_of(u, key, S::KEYS, S::PART) + thread_index() * 8;
 	load_queries<S>(c, u, t, shared);
 	if (!S::CONVERTED && thread_index() == 0)
@@ -403,7 +403,7 @@ template <class S> KERNEL BLOCKS_OF(S::THREADS, S::BLOCKS) void attend_tiles(con
 		copy_async_wait<0>();
 		block_barrier();        /* V is there; nobody needs K any more */
 		spoilt |= *spoilt_block(shared + S::V_AT, S::W) == key + 1;
-		if constexpr (S::CONVERTED)
+		if (S::CONVERTED)
 			packed += 2 * S::PART;
 		if (key < last)
 			fetch_keys<S>(c, u, packed, key + S::KEYS, shared);

@@ -1,12 +1,14 @@
 /*
  * Norms.  A group of columns is a team's: a warp, or a block where it is long.  Each thread keeps its fours of the group in
- * registers, so memory is read once; a group too long for that is read again for each sum.  Sums: a thread's own, in parts of at
- * most PART fours, then a tree over the team.  All of it depends on the group's length alone.
+ * registers, so memory is read once; a group too long for that, or not of whole aligned fours, is read again for each sum.
+ * Sums: a thread's own, in parts of at most PART fours, then a tree over the team.  All of it depends on the group's length
+ * alone.
  */
 #include "launches.h"
 #include "quads.h"
 
-enum { WARP_TEAM = 32, BLOCK_TEAM = 256, BLOCK_THREADS = 256, PART = 16 };
+/* WARP_MOST: columns of a warp's group. */
+enum { WARP_TEAM = 32, BLOCK_TEAM = 256, WARP_MOST = 1024, BLOCK_THREADS = 256, PART = 16 };
 
 struct norming {
 	const float *weight, *bias;     /* (period), or NULL */
@@ -40,7 +42,8 @@ DEVICE float quad_sum(quad q)
 	return (q.x[0] + q.x[1]) + (q.x[2] + q.x[3]);
 }
 
-/* One thread's fours of a group: QUADS of them kept, or 0: read each time. */
+/* One thread's fours of a group: QUADS of them kept, which have to be whole and aligned, as those of weights and results; or 0:
+ * read each time.  (A way out at each of the kept ones takes long to compile.) */
 template <unsigned TEAM, int QUADS> struct share {
 	const float *x;
 	unsigned n, lane;
@@ -51,7 +54,21 @@ template <unsigned TEAM, int QUADS> struct share {
 	{
 		UNROLL
 		for (int j = 0; j < QUADS; j++)
-			kept[j] = quad_take(x, column(j), n, wide);
+			kept[j] = column(j) < n ? take(x, column(j)) : quad{};
+	}
+
+	/* Four of a row, a weight or a bias. */
+	DEVICE quad take(const float *p, unsigned i) const
+	{
+		return QUADS ? *reinterpret_cast<const quad *>(p + i) : quad_take(p, i, n, wide);
+	}
+
+	DEVICE void give(const sheet &to, size_t r, unsigned i, quad q) const
+	{
+		if (QUADS)
+			sheet_give_four(to, r, i, q);
+		else
+			sheet_give(to, r, i, q);
 	}
 
 	DEVICE unsigned column(int j) const
@@ -67,7 +84,7 @@ template <unsigned TEAM, int QUADS> struct share {
 			if (column(j) < n)
 				f(column(j), kept[j]);
 		for (unsigned i = 4 * lane; QUADS == 0 && i < n; i += 4 * TEAM)
-			f(i, quad_take(x, i, n, wide));
+			f(i, take(x, i));
 	}
 
 	/* Of term(column, value) over the group. */
@@ -77,7 +94,7 @@ template <unsigned TEAM, int QUADS> struct share {
 		unsigned in_part = 0;
 		each([&](unsigned i, quad q) {
 			for (unsigned j = 0; j < 4; j++)
-				if (i + j < n)
+				if (QUADS || i + j < n)
 					part.x[j] = term(q.x[j], part.x[j]);
 			if (++in_part % PART == 0) {
 				for (unsigned j = 0; j < 4; j++)
@@ -125,8 +142,8 @@ template <unsigned TEAM, int QUADS> DEVICE void norm_item(const norming &m, cons
 	const sheet mine = group_of(to, first, m.group);
 	x.each([&](unsigned i, quad q) {
 		const quad one = { { 1, 1, 1, 1 } };
-		const quad w = m.weight ? quad_take(m.weight + at, i, m.group, m.wide) : one;
-		const quad b = m.bias ? quad_take(m.bias + at, i, m.group, m.wide) : quad{};
+		const quad w = m.weight ? x.take(m.weight + at, i) : one;
+		const quad b = m.bias ? x.take(m.bias + at, i) : quad{};
 		for (int j = 0; j < 4; j++) {
 			q.x[j] = (q.x[j] - mean) * scale;
 			if (m.weight)
@@ -134,7 +151,7 @@ template <unsigned TEAM, int QUADS> DEVICE void norm_item(const norming &m, cons
 			if (m.bias)
 				q.x[j] += b.x[j];
 		}
-		sheet_give(mine, r, i, q);
+		x.give(mine, r, i, q);
 	});
 	for (unsigned i = (m.group + 3) / 4 * 4 + 4 * x.lane; i < mine.end; i += 4 * TEAM)
 		sheet_give(mine, r, i, quad{});
@@ -156,20 +173,21 @@ template <unsigned TEAM, int QUADS> static KERNEL BLOCKS_OF(BLOCK_THREADS, at_on
 
 typedef void norm_kernel(norming, sheet, sheet);
 
-static norm_kernel *kernel_for(size_t group)
+/* whole: rows, weights and results are whole aligned fours. */
+static norm_kernel *kernel_for(size_t group, bool whole)
 {
 	static const struct {
 		size_t most;
 		norm_kernel *kernel;
 	} kernels[] = {
 		{ 128, norm_groups<WARP_TEAM, 1> },      { 256, norm_groups<WARP_TEAM, 2> },   { 512, norm_groups<WARP_TEAM, 4> },
-		{ 1024, norm_groups<WARP_TEAM, 8> },     { 2048, norm_groups<BLOCK_TEAM, 2> }, { 4096, norm_groups<BLOCK_TEAM, 4> },
+		{ WARP_MOST, norm_groups<WARP_TEAM, 8> },     { 2048, norm_groups<BLOCK_TEAM, 2> }, { 4096, norm_groups<BLOCK_TEAM, 4> },
 		{ 8192, norm_groups<BLOCK_TEAM, 8> },    { 16384, norm_groups<BLOCK_TEAM, 16> }
 	};
 	for (const auto &k : kernels)
-		if (group <= k.most)
+		if (whole && group <= k.most)
 			return k.kernel;
-	return norm_groups<BLOCK_TEAM, 0>;
+	return group <= WARP_MOST ? norm_groups<WARP_TEAM, 0> : norm_groups<BLOCK_TEAM, 0>;
 }
 
 void cuda_norm(launch_context *c, const model *m, const struct norm *norm, size_t group, rows from, rows out, operand packed)
@@ -188,8 +206,9 @@ void cuda_norm(launch_context *c, const model *m, const struct norm *norm, size_
 	              static_cast<unsigned>(group), static_cast<unsigned>(norm ? norm->n : 0),
 	              m->norm_plus_one ? 1.0f : 0.0f, static_cast<float>(m->norm_eps), m->norm == NORM_LAYER, false };
 	n.wide = x.wide && group % 4 == 0 && aligned(weight, 16) && aligned(bias, 16);
-	const size_t teams = group <= 1024 ? BLOCK_THREADS / WARP_TEAM : 1, most = 32 * static_cast<size_t>(c->multiprocessors);
+	const size_t teams = group <= WARP_MOST ? BLOCK_THREADS / WARP_TEAM : 1, most = 32 * static_cast<size_t>(c->multiprocessors);
 	const size_t blocks = (n.n_items + teams - 1) / teams;
-	launch(c->stream, kernel_for(group), { static_cast<unsigned>(blocks < most ? blocks : most), 1, 1 }, BLOCK_THREADS,
+	norm_kernel *kernel = kernel_for(group, n.wide && to.wide);
+	launch(c->stream, kernel, { static_cast<unsigned>(blocks < most ? blocks : most), 1, 1 }, BLOCK_THREADS,
 	       BLOCK_THREADS / 32 * sizeof(float), n, to, x);
 }

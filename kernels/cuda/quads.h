@@ -148,6 +148,15 @@ DEVICE half_words half_words_of(quad q, enum dtype dtype)
 	return { { pack_half(q.x[0], q.x[1], dtype), pack_half(q.x[2], q.x[3], dtype) } };
 }
 
+/* Elements i..i+3 of row r, rounded, where four can be moved at once and i + 4 <= s.end. */
+DEVICE void sheet_give_four(const sheet &s, size_t r, unsigned i, quad q)
+{
+	if (s.dtype == DTYPE_F32)
+		store_16(reinterpret_cast<float *>(s.p) + r * s.stride + i, q);
+	else
+		store_8(reinterpret_cast<uint16_t *>(s.p) + r * s.stride + i, half_words_of(q, s.dtype).w);
+}
+
 /* Elements i..i+3 of row r, rounded; zeros from the width on. */
 DEVICE void sheet_give(const sheet &s, size_t r, unsigned i, quad q)
 {
