@@ -106,6 +106,8 @@ mixed()
 {
 	layer-run -m "$models/qwen3-moe-bf16" --device cuda -o broken.out mixed.tms
 }
+says "a device that breaks in a layer is told with it" 2 "^layer-run: layer [0-9]+: fake: the device broke" \
+	env ONELAYER_FAKE_GPU=breaks=30 layer-run -m "$model" --device cuda --hold 1 -o broken.out in.tms
 cuda -o whole.out in.tms
 ok "a device that breaks under way, wherever that is, is told" never_wrong cuda -o broken.out in.tms
 unembed -m "$model" --device cuda --nll --json cpu.tms >whole.out

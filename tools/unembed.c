@@ -218,7 +218,10 @@ static int open_head(struct run *r, struct error *e)
 			return -1;
 		r->reader = *against_head(r->against);
 	}
-	r->head = head_open(b->ops, b->device, r->m, b->workers, &r->weights, r->logits, &r->reader, e);
+	struct workers *host = backend_host_workers(&r->backend, common.jobs, e);
+	if (!host)
+		return -1;
+	r->head = head_open(b->ops, b->device, r->m, b->workers, host, &r->weights, r->logits, &r->reader, e);
 	return r->head ? 0 : -1;
 }
 

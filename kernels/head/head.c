@@ -19,7 +19,7 @@ struct waiting {
 struct head {
 	const struct ops *ops;
 	const struct model *m;
-	struct workers *workers;
+	struct workers *workers, *host_workers;
 	const struct head_reader *reader;
 	size_t tile;
 	struct head_tile t;
@@ -30,13 +30,14 @@ struct head {
 	size_t waiting_len;
 };
 
-struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
+struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, struct workers *host,
                        const struct head_weights *weights, bool logits, const struct head_reader *reader, struct error *e)
 {
 	struct head *h = mem_zero(1, sizeof *h);
 	h->ops = ops;
 	h->m = m;
 	h->workers = w;
+	h->host_workers = host;
 	h->reader = reader;
 	h->tile = weights->tile;
 	h->row = mem_zero(h->tile, sizeof *h->row);
@@ -82,7 +83,7 @@ static int compute(struct head *h, struct error *e)
 	if (h->reader->computed)
 		h->reader->computed(h->reader->context, h->t.x.n);
 	if (h->t.logits.p)
-		workers_run(h->workers, h->t.x.n, reduce_row, h);
+		workers_run(h->host_workers, h->t.x.n, reduce_row, h);
 	return 0;
 }
 

@@ -58,10 +58,10 @@ struct head_reader {
 struct head;
 
 /*
- * weights: have final_norm and, if logits are read, head; borrowed, as all arguments are.  NULL and e if there is no memory for
- * a tile's rows and logits.
+ * weights: have final_norm and, if logits are read, head; borrowed, as all arguments are.  w: d's; host: for `reduce`, w or others
+ * (backend_host_workers).  NULL and e if there is no memory for a tile's rows and logits.
  */
-struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w,
+struct head *head_open(const struct ops *ops, struct device *d, const struct model *m, struct workers *w, struct workers *host,
                        const struct head_weights *weights, bool logits, const struct head_reader *reader, struct error *e)
 	MUST_CHECK;
 

@@ -80,12 +80,22 @@ int backend_open(struct backend *b, const struct model *m, const char *device, u
 	return open_with(b, strcmp(device, "cpu") == 0 ? &ops_cpu : &ops_ref, &w, e);
 }
 
+struct workers *backend_host_workers(struct backend *b, struct jobs jobs, struct error *e)
+{
+	if (!b->ops->one_thread)
+		return b->workers;
+	if (!b->host_workers)
+		b->host_workers = workers_open_jobs(jobs, e);
+	return b->host_workers;
+}
+
 void backend_close(struct backend *b)
 {
 	if (b->device)
 		b->ops->close(b->device);
 	if (b->workers)
 		workers_close(b->workers);
+	workers_close(b->host_workers);
 	free(b->name);
 	free(b->told);
 	*b = (struct backend){ 0 };

@@ -361,6 +361,8 @@ int sweep_run(const struct sweep *s, struct sweep_times *total, struct error *e)
 	for (p.from = s->first; status == 0 && p.from < s->to; p.from = p.to) {
 		p.to = p.from + p.hold < s->to ? p.from + p.hold : s->to;
 		status = run_pass(&p, total, e);
+		if (status < 0 && s->ops->failed(s->device, e))
+			error_in(e, p.hold == 1 ? "layer %zu" : "from layer %zu on", p.from);
 	}
 	pass_release(&p);
 	return status;

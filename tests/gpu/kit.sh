@@ -10,7 +10,7 @@ folder=$1 file=$2
 cd "$(dirname "$0")/../.."
 
 # The C and C++ libraries are those of the other machine: its own programs, python3 too, need theirs.
-rm -rf "$folder/lib"
+rm -rf "${folder:?}/lib"
 mkdir -p "$folder/lib"
 ldd "$folder"/bin/* "$folder"/build/*/* 2>/dev/null |
 	awk '$2 == "=>" && $3 ~ /^\// && $1 !~ /^(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so/ { print $3 }' | sort -u |
