@@ -224,7 +224,8 @@ struct ops {
 	/*
 	 * RMS:   y = x / sqrt(mean(x^2) + eps) * (w [+ 1])
 	 * LAYER: y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * (w [+ 1]) + b
-	 * over each `group` of columns of a row (group = width: the whole row; D: by head, w of length D).  Where to goes: rows
+	 * over each `group` of columns of a row (group = width: the whole row; D: by head), w and b of norm->n columns, one group or
+	 * several, which then come round again.  Where to goes: rows
 	 * `out` (out.p may be from.p), or, with out.p NULL, the operand `packed`.
 	 */
 	void (*norm)(struct device *d, const struct model *m, const struct norm *norm, size_t group, struct rows from,
