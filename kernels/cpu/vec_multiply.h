@@ -184,7 +184,8 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
 }
 
 #ifdef PRODUCT_LOOP
-/* A panel's sums of n full tiles, one after another; b is made of p->half by the first where that is not NULL. */
+/* A panel's sums of n full tiles, one after another, over p->k >= PRODUCT_UNROLL inputs; b is made of p->half by the first
+ * where that is not NULL. */
 INLINE void full_tiles(const struct product_block *p, size_t n, bool add)
 {
 	const size_t turns = p->k / PRODUCT_UNROLL, whole = turns * PRODUCT_UNROLL, row[] = { 0, VL, 2 * VL, 3 * VL };
@@ -199,9 +200,9 @@ INLINE void full_tiles(const struct product_block *p, size_t n, bool add)
 			PRODUCT_WIDEN_LOOP(a, half, (float *)p->b, turns, sum);
 		else
 			PRODUCT_LOOP(a, p->b, turns, sum);
-		for (size_t i = whole; i < p->k; i++)
-			product_step(PRODUCT_ROWS, PRODUCT_VECTORS, 1, HELD_MANY, a + whole * PRODUCT_WOVEN + i - whole, row, p->b,
-			             i * PRODUCT_PANEL, 0, sum);
+		for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
+			product_step(PRODUCT_ROWS, PRODUCT_VECTORS, 1, HELD_MANY, a + whole * PRODUCT_WOVEN + i, row, p->b,
+			             (whole + i) * PRODUCT_PANEL, 0, sum);
 		put_sums(sum, PRODUCT_ROWS, PRODUCT_VECTORS, add, c, p->c_stride);
 		half = NULL;
 		ahead += p->ahead_step;
@@ -385,7 +386,7 @@ static void multiply_strip(const struct multiply *m, const struct strip *s, size
 	}
 #endif
 #ifdef PRODUCT_LOOP
-	if (s->vectors == PRODUCT_VECTORS) {
+	if (s->vectors == PRODUCT_VECTORS && k >= PRODUCT_UNROLL) {
 		const size_t n = m->rows / PRODUCT_ROWS;
 		const struct product_block p = { .a = (const float *)m->a + k0 * PRODUCT_WOVEN, .a_stride = m->a_stride, .b = b,
 			                         .c = s->c, .c_stride = m->c_stride, .k = k, .half = half, .ahead = ahead,

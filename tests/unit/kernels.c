@@ -339,7 +339,7 @@ static void check_products(void)
 	static const struct {
 		size_t rows, n, k;
 	} shapes[] = { { 0, 5, 7 },     { 1, 1, 1 },       { 7, 3, 129 },    { 13, 131, 61 },
-		       { 64, 64, 128 }, { 130, 577, 300 }, { 519, 97, 1031 } };
+		       { 64, 64, 128 }, { 130, 577, 300 }, { 519, 97, 1031 }, { 67, 50, 5 } };
 
 	for (size_t t = 0; t < ARRAY_LEN(stored_types); t++) {
 		double most = 0;
