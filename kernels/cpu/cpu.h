@@ -6,8 +6,8 @@
  * is asked for.  All other weights are multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them
  * on the way.
  *
- * Layouts.  Operand: rows operand_stride elements apart, woven where the multiplier says so (struct sinks).  Weight: panels of multiplier->panel columns, each
- * (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
+ * Layouts.  Operand: rows operand_stride elements apart, woven where the multiplier says so (struct sinks).  Weight: panels
+ * of multiplier->panel columns, each (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
  */
 #ifndef CPU_H
 #define CPU_H

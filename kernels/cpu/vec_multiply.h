@@ -188,11 +188,15 @@ INLINE void product_sums(const struct product_block *p, size_t rows, size_t vect
  * where that is not NULL. */
 INLINE void full_tiles(const struct product_block *p, size_t n, bool add)
 {
-	const size_t turns = p->k / PRODUCT_UNROLL, whole = turns * PRODUCT_UNROLL, row[] = { 0, VL, 2 * VL, 3 * VL };
+	const size_t turns = p->k / PRODUCT_UNROLL, whole = turns * PRODUCT_UNROLL;
+	size_t row[PRODUCT_ROWS];
 	const uint16_t *half = p->half;
 	const char *ahead = p->ahead;
 	const float *a = p->a;
 	float *c = p->c;
+	UNROLL
+	for (size_t r = 0; r < PRODUCT_ROWS; r++)
+		row[r] = row_place(p->a_stride, r);
 	for (; n > 0; n--) {
 		vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
 		fetch_ahead(ahead, p->ahead_step);
@@ -315,8 +319,8 @@ static size_t tile_rows(size_t rows, size_t n)
  * Inputs k0..k0+k-1 of the strip for the rows from `first` on; b: the first of them.
  * What lies from `ahead` on, as much as is read of a panel, is fetched meanwhile; nothing where that is NULL.
  */
-static void multiply_rows(const struct multiply *m, size_t first, const struct strip *s, enum held held, const void *b, size_t k0,
-                          size_t k, const char *ahead)
+static void multiply_rows(const struct multiply *m, size_t first, const struct strip *s, enum held held, const void *b,
+                          size_t k0, size_t k, const char *ahead)
 {
 	const size_t n = tile_count(m->rows - first), input_len = PRODUCT_PANEL * dtype_size(m->held);
 	struct product_block p = { .a_stride = m->a_stride,
@@ -372,11 +376,39 @@ static const float *strip_widened(const struct multiply *m, const struct strip *
 }
 #endif
 
+/* Inputs k0..k0+k-1 of the strip for as many rows as make full tiles: their number.  As multiply_rows; b is made of `half`
+ * first where that is not NULL. */
+static size_t multiply_tiles(const struct multiply *m, const struct strip *s, const void *b, const void *half, size_t k0,
+                             size_t k, const char *ahead)
+{
+#ifdef PRODUCT_LOOP
+	const size_t n = m->rows / PRODUCT_ROWS;
+	const struct product_block p = { .a = (const float *)m->a + k0 * PRODUCT_WOVEN,
+		                         .a_stride = m->a_stride,
+		                         .b = b,
+		                         .c = s->c,
+		                         .c_stride = m->c_stride,
+		                         .k = k,
+		                         .half = half,
+		                         .ahead = ahead,
+		                         .ahead_step = k * PRODUCT_PANEL * dtype_size(m->held) / n };
+	if (s->vectors < PRODUCT_VECTORS || k < PRODUCT_UNROLL)
+		return 0;
+	if (k0)
+		full_tiles(&p, n, true);
+	else
+		full_tiles(&p, n, false);
+	return n * PRODUCT_ROWS;
+#else
+	(void)m, (void)s, (void)b, (void)half, (void)k0, (void)k, (void)ahead;
+	return 0;
+#endif
+}
+
 /* Inputs k0..k0+k-1 of the strip; then come those at `ahead`. */
 static void multiply_strip(const struct multiply *m, const struct strip *s, size_t k0, size_t k, const char *ahead)
 {
 	const void *b = strip_input(m, s, k0), *half = NULL;
-	size_t done = 0;
 #ifndef PRODUCT_PAIRS
 	if (widens(m, s, k)) {
 		half = b;
@@ -385,21 +417,7 @@ static void multiply_strip(const struct multiply *m, const struct strip *s, size
 		b = strip_widened(m, s, k0, k);
 	}
 #endif
-#ifdef PRODUCT_LOOP
-	if (s->vectors == PRODUCT_VECTORS && k >= PRODUCT_UNROLL) {
-		const size_t n = m->rows / PRODUCT_ROWS;
-		const struct product_block p = { .a = (const float *)m->a + k0 * PRODUCT_WOVEN, .a_stride = m->a_stride, .b = b,
-			                         .c = s->c, .c_stride = m->c_stride, .k = k, .half = half, .ahead = ahead,
-			                         .ahead_step = k * PRODUCT_PANEL * dtype_size(m->held) / n };
-		if (k0)
-			full_tiles(&p, n, true);
-		else
-			full_tiles(&p, n, false);
-		done = n * PRODUCT_ROWS;
-	}
-#else
-	(void)half;
-#endif
+	const size_t done = multiply_tiles(m, s, b, half, k0, k, ahead);
 	if (done < m->rows)
 		multiply_rows(m, done, s, HELD_MANY, b, k0, k, done ? NULL : ahead);
 }
