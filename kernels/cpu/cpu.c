@@ -83,7 +83,9 @@ static enum dtype cpu_operand_type(const struct device *d, enum dtype stored)
 
 static size_t cpu_operand_len(const struct device *d, size_t n_rows, size_t k, enum dtype type)
 {
-	return n_rows * operand_stride(d, k, type) *
+	const size_t woven = operand_woven(d, type);
+
+	return (n_rows + woven - 1) / woven * woven * operand_stride(d, k, type) *
 	       (rounds_operands(d, type) ? sizeof(uint16_t) : sizeof(float));
 }
 

@@ -6,8 +6,8 @@
  * is asked for.  All other weights are multiplied with f32 operands by the unit's own loop (vec_multiply.h), which widens them
  * on the way.
  *
- * Layouts.  Operand: row r at r * operand_stride elements.  Weight: panels of multiplier->panel columns, each
- * (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
+ * Layouts.  Operand: rows operand_stride elements apart, woven where the multiplier says so (struct sinks).  Weight: panels
+ * of multiplier->panel columns, each (k / pair, panel, pair), filled up with zeros; for oneDNN (n, k).
  */
 #ifndef CPU_H
 #define CPU_H
@@ -57,11 +57,18 @@ static inline bool rounds_operands(const struct device *d, enum dtype dtype)
 	return dtype == DTYPE_BF16 && (d->matmuls || d->bf16);
 }
 
-/* Elements between rows of an operand: an odd number of cache lines, so that rows don't meet in one set; dense for
- * oneDNN. */
+static inline size_t operand_woven(const struct device *d, enum dtype dtype)
+{
+	const struct multiplier *m = multiplier_of(d, dtype);
+
+	return m ? m->woven : 1;
+}
+
+/* Elements between rows of an operand: an odd number of cache lines, so that rows don't meet in one set, and the like for woven
+ * rows, of whose tiles a partial sum takes 4 KiB each; dense for oneDNN. */
 static inline size_t operand_stride(const struct device *d, size_t k, enum dtype dtype)
 {
-	const size_t line = rounds_operands(d, dtype) ? 32 : 16;
+	const size_t line = operand_woven(d, dtype) > 1 ? 128 : rounds_operands(d, dtype) ? 32 : 16;
 
 	return rounds_operands(d, dtype) && d->matmuls ? k : ((k + line - 1) / line | 1) * line;
 }
@@ -71,20 +78,33 @@ static inline float *rows_at(struct rows rows, size_t r)
 	return (float *)rows.p + r * rows.stride;
 }
 
-static inline struct sink operand_at(const struct device *d, const struct operand *o, size_t r)
+static inline struct sinks operand_sinks(const struct device *d, const struct operand *o)
 {
-	const size_t at = r * operand_stride(d, o->k, o->dtype);
+	const struct multiplier *m = multiplier_of(d, o->dtype);
+	const bool rounds = rounds_operands(d, o->dtype);
 
-	if (rounds_operands(d, o->dtype))
-		return (struct sink){ .h = (uint16_t *)o->p + at };
-	return (struct sink){ .f = (float *)o->p + at };
+	return (struct sinks){ rounds ? NULL : o->p, rounds ? o->p : NULL, operand_stride(d, o->k, o->dtype),
+		               operand_woven(d, o->dtype), m ? m->lanes : 1 };
 }
 
-/* Row r of wherever a result goes: the rows `out`, or the operand where out.p is NULL. */
-static inline struct sink out_at(const struct device *d, struct rows out,
-                                 const struct operand *packed, size_t r)
+static inline struct sink operand_at(const struct device *d, const struct operand *o, size_t r)
 {
-	return out.p ? (struct sink){ .f = rows_at(out, r) } : operand_at(d, packed, r);
+	const struct sinks s = operand_sinks(d, o);
+
+	return sink_row(&s, r);
+}
+
+/* Wherever a result goes: the rows `out`, or the operand where out.p is NULL. */
+static inline struct sinks out_sinks(const struct device *d, struct rows out, const struct operand *packed)
+{
+	return out.p ? (struct sinks){ out.p, NULL, out.stride, 1, 1 } : operand_sinks(d, packed);
+}
+
+static inline struct sink out_at(const struct device *d, struct rows out, const struct operand *packed, size_t r)
+{
+	const struct sinks s = out_sinks(d, out, packed);
+
+	return sink_row(&s, r);
 }
 
 /* The entries of the table; their contracts are in ops.h. */

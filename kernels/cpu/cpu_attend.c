@@ -31,7 +31,6 @@ static void attend_task(void *argument, size_t i, size_t slot)
 	const size_t chunk = i % job->chunks, group = i / job->chunks % a->n_kv_heads;
 	const size_t q0 = i / job->chunks / a->n_kv_heads * job->queries,
 		     head = group * rep + chunk * job->heads;
-	const struct sink out = out_at(job->d, job->out, &job->packed, s->row + q0);
 	const struct attend_block block = {
 		.q = rows_at(job->q, s->row + q0) + head * width,
 		.q_stride = job->q.stride,
@@ -46,9 +45,9 @@ static void attend_task(void *argument, size_t i, size_t slot)
 		.window = a->window,
 		.scale = a->scale,
 		.softcap = (float)a->softcap,
-		.out = { out.f ? out.f + head * width : NULL, out.h ? out.h + head * width : NULL },
-		.out_stride = job->out.p ? job->out.stride
-		                         : operand_stride(job->d, job->packed.k, job->packed.dtype),
+		.out = out_sinks(job->d, job->out, &job->packed),
+		.out_row = s->row + q0,
+		.out_first = head * width,
 		.scratch = job->d->slots[slot].scratch,
 	};
 

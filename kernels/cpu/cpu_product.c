@@ -67,10 +67,7 @@ static void finish_row(const struct piece *p, size_t r, float *sums, float *up)
 		break;
 	case FINISH_ACT:
 		to = operand_at(job->d, &job->packed, r);
-		if (to.h)
-			to.h += p->c0;
-		else
-			to.f += p->c0;
+		to.first = p->c0;
 		unit->activate(job->gate.act, up ? sums : NULL, up ? up : sums, n, to);
 	}
 }

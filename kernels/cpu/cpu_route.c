@@ -53,6 +53,12 @@ void cpu_route(struct device *d, struct rows logits, bool renormalize, struct ro
 		          (float *)to.weights + r * to.k);
 }
 
+static void copy_woven(float *to, const float *from, size_t n, size_t lanes, size_t woven)
+{
+	for (size_t i = 0; i < n; i += lanes)
+		memcpy(to + i * woven, from + i * woven, (n - i < lanes ? n - i : lanes) * sizeof *to);
+}
+
 void cpu_gather(struct device *d, struct operand to, const struct operand *from,
                 const uint32_t *list, size_t n)
 {
@@ -62,7 +68,7 @@ void cpu_gather(struct device *d, struct operand to, const struct operand *from,
 		if (y.h)
 			memcpy(y.h, x.h, from->k * sizeof *y.h);
 		else
-			memcpy(y.f, x.f, from->k * sizeof *y.f);
+			copy_woven(y.f, x.f, from->k, operand_sinks(d, from).lanes, y.woven);
 	}
 }
 

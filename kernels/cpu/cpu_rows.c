@@ -111,10 +111,8 @@ void cpu_round(struct device *d, struct rows rows, enum dtype dtype)
 
 static void put_row(const struct device *d, struct sink to, const float *from, size_t n)
 {
-	if (to.h)
-		d->unit->narrow(to.h, from, DTYPE_BF16, n);
-	else if (to.f != from)
-		memcpy(to.f, from, n * sizeof *from);
+	if (to.f != from)
+		d->unit->put(to, from, n);
 }
 
 void cpu_pack(struct device *d, struct operand to, struct rows from)

@@ -18,11 +18,31 @@
 #include "error.h"
 #include "model.h"
 
-/* Where a row of results goes: floats, or bf16 where h is set. */
-struct sink {
+/*
+ * Where rows of results go: floats, or bf16 where h is set.  Rows of floats may be woven: of so many rows, `lanes` numbers of
+ * each lie side by side, then the next ones, and the next rows begin `woven` strides later.
+ */
+struct sinks {
 	float *f;
 	uint16_t *h;
+	size_t stride;
+	size_t woven, lanes;    /* woven 1: no */
 };
+
+/* A row of them, from column `first` on. */
+struct sink {
+	float *f;               /* the row's first number */
+	uint16_t *h;
+	size_t first;
+	size_t woven;           /* 0 is 1; the lanes are the unit's */
+};
+
+static inline struct sink sink_row(const struct sinks *s, size_t r)
+{
+	const size_t at = (r - r % s->woven) * s->stride + r % s->woven * s->lanes;
+
+	return (struct sink){ s->f ? s->f + at : NULL, s->h ? s->h + at : NULL, 0, s->woven };
+}
 
 struct norm_row {
 	enum norm_kind kind;
@@ -49,8 +69,8 @@ struct attend_block {
 	size_t heads, width, position, n, window;
 	double scale;
 	float softcap;
-	struct sink out; /* query i, head h: i * out_stride + h * width */
-	size_t out_stride;
+	struct sinks out; /* query i, head h: row out_row + i, column out_first + h * width */
+	size_t out_row, out_first;
 	float *scratch; /* ATTEND_SCRATCH_LEN bytes, 64-byte aligned */
 };
 
@@ -71,7 +91,8 @@ enum { PARTIAL_SUM = 256 };
  * computed for an element, and in what order, depends on k alone.
  */
 struct multiply {
-	/* f32, or bf16 where the multiplier takes that; a row of an odd k has a zero behind it where `pair` is 2 */
+	/* f32, woven as the multiplier says, or bf16 where it takes that; a row of an odd k has a zero behind it where `pair`
+	   is 2 */
 	const void *a;
 	size_t a_stride, rows, k;
 	const void *b;          /* the weight's panels, from column 0 on */
@@ -90,6 +111,7 @@ struct multiplier {
 	size_t panel;           /* columns that are taken together, a multiple of lanes */
 	size_t pair, k_multiple;
 	size_t rows;            /* of a call at most: more would leave the second-level cache */
+	size_t woven;           /* rows of the operand that are woven together, `lanes` numbers of each */
 	void (*multiply)(const struct multiply *m);
 };
 
@@ -100,6 +122,7 @@ struct unit {
 	void (*widen)(float *to, const void *from, enum dtype held, size_t n);
 	void (*narrow)(void *to, const float *from, enum dtype held, size_t n);
 	void (*round)(float *x, size_t n);      /* to the nearest bf16, in place */
+	void (*put)(struct sink to, const float *from, size_t n);
 
 	/* y (width) += each of n rows of x in turn or, with `largest`, becomes the larger, NaN where either is. */
 	void (*pool)(double *y, const float *x, size_t stride, size_t n, size_t width, bool largest);

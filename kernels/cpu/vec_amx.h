@@ -139,4 +139,4 @@ static void tile_multiply_all(const struct multiply *m)
 	tiles_end();
 }
 
-const struct multiplier AMX_MULTIPLIER = { TILE, PANEL, 2, TILE_K, 256, tile_multiply_all };
+const struct multiplier AMX_MULTIPLIER = { TILE, PANEL, 2, TILE_K, 256, 1, tile_multiply_all };

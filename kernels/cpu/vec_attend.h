@@ -314,10 +314,9 @@ static void attend_end(const struct attend_state *s)
 	const struct attend_block *b = s->b;
 
 	for (size_t r = 0; r < s->rows; r++) {
-		const size_t at = r / b->heads * b->out_stride + r % b->heads * b->width;
-		const struct sink out = { b->out.f ? b->out.f + at : NULL,
-			                  b->out.h ? b->out.h + at : NULL };
+		struct sink out = sink_row(&b->out, b->out_row + r / b->heads);
 
+		out.first = b->out_first + r % b->heads * b->width;
 		for (size_t c = 0; c < b->width; c += VL)
 			sink_give(out, c, v_load(s->sum + r * s->stride + c) / s->total[r],
 			          v_count(b->width - c));

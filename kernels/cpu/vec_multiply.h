@@ -4,15 +4,25 @@
  * shape of the tile nor the way to the weight's numbers changes a bit.
  *
  * The including file defines PRODUCT_ROWS, PRODUCT_VECTORS and PRODUCT_UNROLL, the inputs that a turn of the loop takes, and
- * may define PRODUCT_LOOP(a, a_stride, b, n, sum), which sets the sums of a full tile over n turns, and with it
- * PRODUCT_WIDEN_LOOP(a, a_stride, half, b, n, sum), which besides writes b, the panel's bf16 numbers as floats.  Where it defines
+ * may define PRODUCT_LOOP(a, b, n, sum), which sets the sums of a full tile over n turns, and with it
+ * PRODUCT_WIDEN_LOOP(a, half, b, n, sum), which besides writes b, the panel's bf16 numbers as floats.  Where it defines
  * PRODUCT_PAIRS, an input is a pair of bf16 numbers, of operand and weight alike, in the place of a float: v_add_product
  * multiplies those, and nothing is widened.
  *
  * For many rows a panel's inputs of a partial sum are widened once, lie in the first-level cache, and all rows pass by, while
  * the next panel's come into the second level.
  * For few rows the weight is what takes the time: it is read once, from end to end, and widened in registers.
+ *
+ * For PRODUCT_LOOP the operand's rows are woven by tiles (unit.h): what a turn takes of a tile's rows are neighbours.  Loads of
+ * rows that lie far apart, several streams at a time, cost a twentieth of the whole.
  */
+#ifdef PRODUCT_LOOP
+#define PRODUCT_WOVEN PRODUCT_ROWS
+_Static_assert(PRODUCT_UNROLL == VL, "a turn takes what lies together of a row");
+#else
+#define PRODUCT_WOVEN 1
+#endif
+
 enum {
 	PRODUCT_PANEL = PRODUCT_VECTORS * VL,
 	FEW_ROWS = 4 * PRODUCT_ROWS,
@@ -29,6 +39,7 @@ enum {
 struct product_block {
 	const float *a;         /* (rows, k) */
 	size_t a_stride;
+	size_t a_first;         /* which of the rows that are woven together is the first */
 	const void *b;          /* panels of (k, PRODUCT_PANEL), panel_stride numbers apart */
 	size_t panel_stride;
 	float *c;
@@ -40,6 +51,12 @@ struct product_block {
 };
 
 typedef void product_tile(const struct product_block *p);
+
+/* Inputs from row 0 to row r. */
+INLINE size_t row_place(size_t a_stride, size_t r)
+{
+	return (r - r % PRODUCT_WOVEN) * a_stride + r % PRODUCT_WOVEN * VL;
+}
 
 /* An input of one row in every lane. */
 INLINE vf take_input(const float *a)
@@ -71,8 +88,8 @@ INLINE vf take_held(const void *b, size_t i, enum held held)
 	return v_load((const float *)b + i);
 }
 
-/* One k.  What is fewer, rows or vectors, is held in registers. */
-INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum held held, const float *a, size_t a_stride,
+/* One k; a: of the first row, from which row r is row[r] away.  What is fewer, rows or vectors, is held in registers. */
+INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum held held, const float *a, const size_t *row,
                          const void *b, size_t at, size_t panel_stride,
                          vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS])
 {
@@ -80,7 +97,7 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum held h
 		vf s[FEW_PANEL_ROWS];
 		UNROLL
 		for (size_t r = 0; r < rows; r++)
-			s[r] = take_input(a + r * a_stride);
+			s[r] = take_input(a + row[r]);
 		UNROLL
 		for (size_t v = 0; v < panels * vectors; v++) {
 			const vf x = take_held(b, at + v / vectors * panel_stride + v % vectors * VL, held);
@@ -96,7 +113,7 @@ INLINE void product_step(size_t rows, size_t vectors, size_t panels, enum held h
 		x[v] = take_held(b, at + v * VL, held);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
-		const vf s = take_input(a + r * a_stride);
+		const vf s = take_input(a + row[r]);
 		UNROLL
 		for (size_t v = 0; v < vectors; v++)
 			v_add_product(&sum[r][v], s, x[v]);
@@ -110,63 +127,96 @@ INLINE void fetch_ahead(const char *p, size_t len)
 		__builtin_prefetch(p + n, 0, 2);
 }
 
+INLINE void put_sums(vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS], size_t rows, size_t vectors, bool add, float *c,
+                     size_t c_stride)
+{
+	UNROLL
+	for (size_t r = 0; r < rows; r++, c += c_stride) {
+		UNROLL
+		for (size_t v = 0; v < vectors; v++)
+			v_store(c + v * VL, add ? v_load(c + v * VL) + sum[r][v] : sum[r][v]);
+	}
+}
+
 INLINE void product_sums(const struct product_block *p, size_t rows, size_t vectors, size_t panels, enum held held)
 {
-	const size_t a_stride = p->a_stride, c_stride = p->c_stride, panel_stride = p->panel_stride, ahead_step = p->ahead_step;
+	const size_t c_stride = p->c_stride, panel_stride = p->panel_stride, ahead_step = p->ahead_step;
+	const size_t first = PRODUCT_WOVEN > 1 ? p->a_first : 0;
 	const size_t len = held == HELD_BF16 || held == HELD_F16 ? sizeof(uint16_t) : sizeof(float);
 	const bool add = p->add, few = held != HELD_MANY;
 	const float *a = p->a;
 	const char *b = p->b, *ahead = p->ahead;
 	float *c = p->c;
+	size_t row[PRODUCT_ROWS], left = p->k / PRODUCT_UNROLL;
 	vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
 	/* One row's many loads are told apart by their place in the program when the processor learns what to fetch: few places. */
-	const size_t turn = few && rows == 1 && held == HELD_F32 ? 1 : PRODUCT_UNROLL;
-	size_t left = p->k / turn;
+	const bool few_places = few && rows == 1 && held == HELD_F32;
 	if (!few)
 		fetch_ahead(ahead, left * ahead_step);
 	UNROLL
 	for (size_t r = 0; r < rows; r++) {
+		row[r] = row_place(p->a_stride, first + r) - row_place(p->a_stride, first);
 		__builtin_prefetch(c + r * c_stride);
 		__builtin_prefetch(c + r * c_stride + vectors * VL - 1);
 		UNROLL
 		for (size_t v = 0; v < panels * vectors; v++)
 			sum[r][v] = (vf){ 0 };
 	}
-#ifdef PRODUCT_LOOP
-	if (rows == PRODUCT_ROWS && vectors == PRODUCT_VECTORS && !few && left > 0) {
-		if (p->half)
-			PRODUCT_WIDEN_LOOP(a, a_stride, p->half, (float *)p->b, left, sum);
-		else
-			PRODUCT_LOOP(a, a_stride, p->b, left, sum);
-		a += left * PRODUCT_UNROLL;
-		b += left * PRODUCT_UNROLL * PRODUCT_PANEL * len;
-		left = 0;
-	}
-#endif
 	for (; left > 0; left--) {
 		if (few) {
 			UNROLL
 			for (size_t v = 0; v < panels; v++)
 				fetch_ahead(ahead + v * panel_stride * len, ahead_step);
 		}
-		UNROLL
-		for (size_t j = 0; j < turn; j++)
-			product_step(rows, vectors, panels, held, a + j, a_stride, b, j * PRODUCT_PANEL, panel_stride, sum);
-		ahead += ahead_step;
-		a += turn;
-		b += turn * PRODUCT_PANEL * len;
-	}
-	for (size_t i = 0; i < p->k % turn; i++)
-		product_step(rows, vectors, panels, held, a + i, a_stride, b, i * PRODUCT_PANEL, panel_stride, sum);
-	UNROLL
-	for (size_t r = 0; r < rows; r++) {
-		UNROLL
-		for (size_t v = 0; v < panels * vectors; v++) {
-			float *to = c + r * c_stride + v * VL;
-			v_store(to, add ? v_load(to) + sum[r][v] : sum[r][v]);
+		if (few_places) {
+			for (size_t j = 0; j < PRODUCT_UNROLL; j++)
+				product_step(rows, vectors, panels, held, a + j, row, b, j * PRODUCT_PANEL, panel_stride, sum);
+		} else {
+			UNROLL
+			for (size_t j = 0; j < PRODUCT_UNROLL; j++)
+				product_step(rows, vectors, panels, held, a + j, row, b, j * PRODUCT_PANEL, panel_stride, sum);
 		}
+		ahead += ahead_step;
+		a += PRODUCT_UNROLL * PRODUCT_WOVEN;
+		b += PRODUCT_UNROLL * PRODUCT_PANEL * len;
+	}
+	for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
+		product_step(rows, vectors, panels, held, a + i, row, b, i * PRODUCT_PANEL, panel_stride, sum);
+	put_sums(sum, rows, panels * vectors, add, c, c_stride);
+}
+
+#ifdef PRODUCT_LOOP
+/* A panel's sums of n full tiles, one after another, over p->k >= PRODUCT_UNROLL inputs; b is made of p->half by the first
+ * where that is not NULL. */
+INLINE void full_tiles(const struct product_block *p, size_t n, bool add)
+{
+	const size_t turns = p->k / PRODUCT_UNROLL, whole = turns * PRODUCT_UNROLL;
+	size_t row[PRODUCT_ROWS];
+	const uint16_t *half = p->half;
+	const char *ahead = p->ahead;
+	const float *a = p->a;
+	float *c = p->c;
+	UNROLL
+	for (size_t r = 0; r < PRODUCT_ROWS; r++)
+		row[r] = row_place(p->a_stride, r);
+	for (; n > 0; n--) {
+		vf sum[PRODUCT_ROWS][MOST_PANELS * PRODUCT_VECTORS];
+		fetch_ahead(ahead, p->ahead_step);
+		if (half)
+			PRODUCT_WIDEN_LOOP(a, half, (float *)p->b, turns, sum);
+		else
+			PRODUCT_LOOP(a, p->b, turns, sum);
+		for (size_t i = 0; i < p->k % PRODUCT_UNROLL; i++)
+			product_step(PRODUCT_ROWS, PRODUCT_VECTORS, 1, HELD_MANY, a + whole * PRODUCT_WOVEN + i, row, p->b,
+			             (whole + i) * PRODUCT_PANEL, 0, sum);
+		put_sums(sum, PRODUCT_ROWS, PRODUCT_VECTORS, add, c, p->c_stride);
+		half = NULL;
+		ahead += p->ahead_step;
+		a += PRODUCT_ROWS * p->a_stride;
+		c += PRODUCT_ROWS * p->c_stride;
 	}
 }
+#endif
 
 /* Of rows x vectors of one panel, and of PRODUCT_VECTORS of several. */
 #define PRODUCT_TILE(held, rows, vectors) \
@@ -271,29 +321,28 @@ static size_t tile_rows(size_t rows, size_t n)
 }
 
 /*
- * Inputs k0..k0+k-1 of the strip for all rows; b: the first of them and, with `half`, to be made of it by the first tile.
+ * Inputs k0..k0+k-1 of the strip for the rows from `first` on; b: the first of them.
  * What lies from `ahead` on, as much as is read of a panel, is fetched meanwhile; nothing where that is NULL.
  */
-static void multiply_rows(const struct multiply *m, const struct strip *s, enum held held, const void *b, const void *half,
+static void multiply_rows(const struct multiply *m, size_t first, const struct strip *s, enum held held, const void *b,
                           size_t k0, size_t k, const char *ahead)
 {
-	const size_t n = tile_count(m->rows), input_len = PRODUCT_PANEL * dtype_size(m->held);
+	const size_t n = tile_count(m->rows - first), input_len = PRODUCT_PANEL * dtype_size(m->held);
 	struct product_block p = { .a_stride = m->a_stride,
 		                   .b = b,
 		                   .panel_stride = m->k * PRODUCT_PANEL,
 		                   .c_stride = m->c_stride,
 		                   .k = k,
 		                   .add = k0 != 0,
-		                   .half = half,
 		                   .ahead = ahead ? ahead : b,
 		                   .ahead_step = ahead ? PRODUCT_UNROLL * input_len / n : 0 };
-	for (size_t i = 0, r = 0, rows; i < n; i++, r += rows) {
+	for (size_t i = 0, r = first, rows; i < n; i++, r += rows) {
 		rows = tile_rows(m->rows - r, n - i);
 		product_tile *tile = s->panels > 1 ? panels_tiles[held][rows - 1] : product_tiles[held][rows - 1][s->vectors - 1];
-		p.a = (const float *)m->a + r * m->a_stride + k0;
+		p.a = (const float *)m->a + row_place(m->a_stride, r) + k0 * PRODUCT_WOVEN;
+		p.a_first = r % PRODUCT_WOVEN;
 		p.c = s->c + r * m->c_stride;
 		tile(&p);
-		p.half = NULL;
 		if (ahead)
 			p.ahead += k * input_len / n;
 	}
@@ -308,7 +357,7 @@ static void multiply_few(const struct multiply *m)
 		for (size_t k0 = 0; k0 < m->k; k0 += step) {
 			/* One row has nothing to do but wait for the weight. */
 			const char *b = strip_input(m, &s, k0), *ahead = m->rows > 1 ? strip_input(m, &s, k0 + step) : NULL;
-			multiply_rows(m, &s, held_as(m->held), b, NULL, k0, m->k - k0 < step ? m->k - k0 : step, ahead);
+			multiply_rows(m, 0, &s, held_as(m->held), b, k0, m->k - k0 < step ? m->k - k0 : step, ahead);
 		}
 	}
 }
@@ -318,8 +367,7 @@ static void multiply_few(const struct multiply *m)
 static bool widens(const struct multiply *m, const struct strip *s, size_t k)
 {
 #ifdef PRODUCT_LOOP
-	return m->held == DTYPE_BF16 && s->vectors == PRODUCT_VECTORS && k % PRODUCT_UNROLL == 0 &&
-	       tile_rows(m->rows, tile_count(m->rows)) == PRODUCT_ROWS;
+	return m->held == DTYPE_BF16 && s->vectors == PRODUCT_VECTORS && k % PRODUCT_UNROLL == 0;
 #else
 	(void)m, (void)s, (void)k;
 	return false;
@@ -333,6 +381,35 @@ static const float *strip_widened(const struct multiply *m, const struct strip *
 }
 #endif
 
+/* Inputs k0..k0+k-1 of the strip for as many rows as make full tiles: their number.  As multiply_rows; b is made of `half`
+ * first where that is not NULL. */
+static size_t multiply_tiles(const struct multiply *m, const struct strip *s, const void *b, const void *half, size_t k0,
+                             size_t k, const char *ahead)
+{
+#ifdef PRODUCT_LOOP
+	const size_t n = m->rows / PRODUCT_ROWS;
+	const struct product_block p = { .a = (const float *)m->a + k0 * PRODUCT_WOVEN,
+		                         .a_stride = m->a_stride,
+		                         .b = b,
+		                         .c = s->c,
+		                         .c_stride = m->c_stride,
+		                         .k = k,
+		                         .half = half,
+		                         .ahead = ahead,
+		                         .ahead_step = k * PRODUCT_PANEL * dtype_size(m->held) / n };
+	if (s->vectors < PRODUCT_VECTORS || k < PRODUCT_UNROLL)
+		return 0;
+	if (k0)
+		full_tiles(&p, n, true);
+	else
+		full_tiles(&p, n, false);
+	return n * PRODUCT_ROWS;
+#else
+	(void)m, (void)s, (void)b, (void)half, (void)k0, (void)k, (void)ahead;
+	return 0;
+#endif
+}
+
 /* Inputs k0..k0+k-1 of the strip; then come those at `ahead`. */
 static void multiply_strip(const struct multiply *m, const struct strip *s, size_t k0, size_t k, const char *ahead)
 {
@@ -345,7 +422,9 @@ static void multiply_strip(const struct multiply *m, const struct strip *s, size
 		b = strip_widened(m, s, k0, k);
 	}
 #endif
-	multiply_rows(m, s, HELD_MANY, b, half, k0, k, ahead);
+	const size_t done = multiply_tiles(m, s, b, half, k0, k, ahead);
+	if (done < m->rows)
+		multiply_rows(m, done, s, HELD_MANY, b, k0, k, done ? NULL : ahead);
 }
 
 static void multiply(const struct multiply *m)

@@ -23,4 +23,4 @@ static void multiply_pairs(const struct multiply *m)
 	multiply(&pairs);
 }
 
-const struct multiplier PAIRS_MULTIPLIER = { VL, PRODUCT_PANEL, 2, 2, 128, multiply_pairs };
+const struct multiplier PAIRS_MULTIPLIER = { VL, PRODUCT_PANEL, 2, 2, 128, 1, multiply_pairs };

@@ -20,12 +20,37 @@ INLINE void give_bf16(uint16_t *p, vf x, size_t n)
 		memcpy(p, &h, n * sizeof *p);
 }
 
+/* A vector that begins amid what lies together of a woven row. */
+static void sink_spread(struct sink to, size_t at, vf x, size_t n)
+{
+	float part[VL];
+
+	v_store(part, x);
+	for (size_t i = 0; i < n; i++)
+		to.f[(at + i) / VL * VL * to.woven + (at + i) % VL] = part[i];
+}
+
 INLINE void sink_give(struct sink to, size_t i, vf x, size_t n)
 {
+	const size_t at = to.first + i;
+
 	if (to.h)
-		give_bf16(to.h + i, x, n);
+		give_bf16(to.h + at, x, n);
+	else if (to.woven <= 1)
+		v_give(to.f + at, x, n);
+	else if (at % VL == 0)
+		v_give(to.f + at * to.woven, x, n);
 	else
-		v_give(to.f + i, x, n);
+		sink_spread(to, at, x, n);
+}
+
+static void row_put(struct sink to, const float *from, size_t n)
+{
+	for (size_t i = 0; i < n; i += VL) {
+		const size_t m = v_count(n - i);
+
+		sink_give(to, i, v_take(from + i, m), m);
+	}
 }
 
 static void row_widen(float *to, const void *from, enum dtype held, size_t n)
@@ -210,12 +235,12 @@ static void norm_group(const struct norm_row *norm, const float *x, size_t first
 		 scale = v_set((float)(1 / __builtin_sqrt(variance + norm->eps)));
 	const size_t at = norm->period > norm->group ? first % norm->period : 0, whole = norm->group / VL * VL;
 	const float *weight = norm->weight ? norm->weight + at : NULL, *bias = norm->bias ? norm->bias + at : NULL;
-	const struct sink to = { y.f ? y.f + first : NULL, y.h ? y.h + first : NULL };
 
+	y.first += first;
 	for (size_t i = 0; i < whole; i += VL)
-		norm_step(norm, x + first, weight, bias, center, scale, to, i, VL);
+		norm_step(norm, x + first, weight, bias, center, scale, y, i, VL);
 	if (whole < norm->group)
-		norm_step(norm, x + first, weight, bias, center, scale, to, whole, norm->group - whole);
+		norm_step(norm, x + first, weight, bias, center, scale, y, whole, norm->group - whole);
 }
 
 static void row_norm(const struct norm_row *norm, const float *x, struct sink y)

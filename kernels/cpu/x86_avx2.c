@@ -3,7 +3,7 @@
 #define TILE_VECTORS 2
 #define PRODUCT_ROWS 4
 #define PRODUCT_VECTORS 3
-#define PRODUCT_UNROLL 4
+#define PRODUCT_UNROLL 8
 
 #include "unit.h"
 #include "vec.h"
@@ -33,9 +33,9 @@ INLINE void v_add_product(vf *sum, vf a, vf b)
 	"vfmadd231ps %[x2], %[y], %[" s2 "]\n"
 #define PRODUCT_ROWS_OF(i) \
 	PRODUCT_ROW("4*" #i "(%[a])", "s0", "s1", "s2") \
-	PRODUCT_ROW("4*" #i "(%[a], %[row])", "s3", "s4", "s5") \
-	PRODUCT_ROW("4*" #i "(%[a], %[row], 2)", "s6", "s7", "s8") \
-	PRODUCT_ROW("4*" #i "(%[a], %[row3])", "s9", "s10", "s11")
+	PRODUCT_ROW("4*" #i "+32(%[a])", "s3", "s4", "s5") \
+	PRODUCT_ROW("4*" #i "+64(%[a])", "s6", "s7", "s8") \
+	PRODUCT_ROW("4*" #i "+96(%[a])", "s9", "s10", "s11")
 #define PRODUCT_INPUT(i) \
 	"vmovups 96*" #i "(%[b]), %[x0]\n" \
 	"vmovups 96*" #i "+32(%[b]), %[x1]\n" \
@@ -59,8 +59,8 @@ INLINE void v_add_product(vf *sum, vf a, vf b)
 	".p2align 6\n" \
 	"1:\n"
 #define PRODUCT_END \
-	"add $4*4, %[a]\n" \
-	"add $4*96, %[b]\n" \
+	"add $8*16, %[a]\n" \
+	"add $8*96, %[b]\n" \
 	"dec %[n]\n" \
 	"jnz 1b\n"
 #define PRODUCT_CHANGES \
@@ -70,34 +70,27 @@ INLINE void v_add_product(vf *sum, vf a, vf b)
 	[s9] "=&x"(sum[3][0]), [s10] "=&x"(sum[3][1]), [s11] "=&x"(sum[3][2]), \
 	[x0] "=&x"(x0), [x1] "=&x"(x1), [x2] "=&x"(x2), [y] "=&x"(y), [a] "+&r"(a), [b] "+&r"(b), [n] "+&r"(n)
 
+#define PRODUCT_TURN(input) input(0) input(1) input(2) input(3) input(4) input(5) input(6) input(7)
+
 /*
  * Sums of four rows and a panel over n times PRODUCT_UNROLL inputs, n > 0.  Written out: 12 sums, 3 vectors and a factor
  * are all the registers, and of 20 instructions only 12 multiply, so each one more that a compiler adds is time lost.
  */
-INLINE void product_loop(const float *a, size_t a_stride, const float *b, size_t n, vf sum[][4 * PRODUCT_VECTORS])
+INLINE void product_loop(const float *a, const float *b, size_t n, vf sum[][4 * PRODUCT_VECTORS])
 {
-	const size_t row = a_stride * sizeof *a;
 	vf x0, x1, x2, y;
 
-	__asm__ volatile(PRODUCT_BEGIN
-	                 PRODUCT_INPUT(0) PRODUCT_INPUT(1) PRODUCT_INPUT(2) PRODUCT_INPUT(3)
-	                 PRODUCT_END
-	                 : PRODUCT_CHANGES : [row] "r"(row), [row3] "r"(3 * row) : "memory", "cc");
+	__asm__ volatile(PRODUCT_BEGIN PRODUCT_TURN(PRODUCT_INPUT) PRODUCT_END : PRODUCT_CHANGES : : "memory", "cc");
 }
 #define PRODUCT_LOOP product_loop
 
 /* The same, where b is still to be written: the panel as bf16 is widened on the way, which costs no time of its own. */
-INLINE void product_widen_loop(const float *a, size_t a_stride, const uint16_t *half, float *b, size_t n,
-                               vf sum[][4 * PRODUCT_VECTORS])
+INLINE void product_widen_loop(const float *a, const uint16_t *half, float *b, size_t n, vf sum[][4 * PRODUCT_VECTORS])
 {
-	const size_t row = a_stride * sizeof *a;
 	vf x0, x1, x2, y;
 
-	__asm__ volatile(PRODUCT_BEGIN
-	                 PRODUCT_WIDENED(0) PRODUCT_WIDENED(1) PRODUCT_WIDENED(2) PRODUCT_WIDENED(3)
-	                 "add $4*48, %[half]\n"
-	                 PRODUCT_END
-	                 : PRODUCT_CHANGES, [half] "+&r"(half) : [row] "r"(row), [row3] "r"(3 * row) : "memory", "cc");
+	__asm__ volatile(PRODUCT_BEGIN PRODUCT_TURN(PRODUCT_WIDENED) "add $8*48, %[half]\n" PRODUCT_END
+	                 : PRODUCT_CHANGES, [half] "+&r"(half) : : "memory", "cc");
 }
 #define PRODUCT_WIDEN_LOOP product_widen_loop
 
