@@ -104,7 +104,7 @@ $(BUILD)/aliases.inc: libcommon/aliases.tsv
 # Changes, and so rebuilds everything, only when the commands do.
 remember = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 $(BUILD)/flags: FORCE
-	$(call remember,$(COMPILE) : $(LINK) : $(LIBS) : $(OBJECTS))
+	$(call remember,$(COMPILE) : $(LINK) : $(LIBS) : $(OBJECTS) : $(foreach v,$(sort $(filter FLAGS_%,$(.VARIABLES))),$v $($v)))
 
 # -------- the CUDA back end: a module that the programs load when --device asks for it (kernels/cuda_module.h).
 # kernels/cuda/*.cu are compiled for the card by nvcc and for the host, where tests run them, by the C++ compiler;
@@ -339,8 +339,7 @@ help:
 	@echo 'make install    to $(prefix), or prefix=...; DESTDIR=... stages it;  make uninstall'
 	@echo 'make clean'
 
-FORCE:
-.PHONY: all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu gpu-kit deps install uninstall clean help
+.PHONY: FORCE all cuda no-nvcc cuda-all unit fuzzers test run-tests test-asan check run-check fuzz demo bench run-bench test-gpu bench-gpu gpu-kit deps install uninstall clean help
 # A source that was renamed or taken away since: what an object was made of then need not be there.
 %.c %.cc %.cu: ;
 .SUFFIXES:
