@@ -230,6 +230,22 @@ static const struct family_tensor phi_tensors[] = {
 	{ 0 }
 };
 
+/* Alone, and as the text model of one that sees pictures too. */
+#define GEMMA3_FACTS \
+	.tensors = sandwich_tensors, .keys = &gemma_keys, \
+	.kv_heads = 4, .head_width = 256, \
+	.context = 131072, .norm_eps = 1e-6, .theta = 1e6, .rotary_part = 1, \
+	.norm = NORM_RMS, .norm_plus_one = true, .post_norms = true, .qk_norm = QK_NORM_HEAD, \
+	.embed_sqrt_width = true, .gated = true, .activation = "gelu_pytorch_tanh", \
+	.scaled = { .otherwise = true }, .scale_width = { "query_pre_attn_scalar", 256 }, \
+	.qkv_bias = { "attention_bias", false }, .proj_bias = { "attention_bias", false }, \
+	.tied = { "tie_word_embeddings", true }, \
+	.logits_softcap = { "final_logit_softcapping", 0 }, \
+	.window = { .width = { "sliding_window", 4096 }, .enabled = { .otherwise = true }, \
+	            .period = { "sliding_window_pattern", 6 }, .listed = true, \
+	            .theta = { "rope_local_base_freq", 10000 } }, \
+	.refused = { { "use_bidirectional_attention", "attention to later tokens is not supported" } }
+
 const struct family families[] = {
 	{
 		.name = "llama", .prefix = "model.",
@@ -350,36 +366,12 @@ const struct family families[] = {
 	},
 	{
 		.name = "gemma3_text", .prefix = "model.",
-		.tensors = sandwich_tensors, .keys = &gemma_keys,
-		.kv_heads = 4, .head_width = 256,
-		.context = 131072, .norm_eps = 1e-6, .theta = 1e6, .rotary_part = 1,
-		.norm = NORM_RMS, .norm_plus_one = true, .post_norms = true, .qk_norm = QK_NORM_HEAD,
-		.embed_sqrt_width = true, .gated = true, .activation = "gelu_pytorch_tanh",
-		.scaled = { .otherwise = true }, .scale_width = { "query_pre_attn_scalar", 256 },
-		.qkv_bias = { "attention_bias", false }, .proj_bias = { "attention_bias", false },
-		.tied = { "tie_word_embeddings", true },
-		.logits_softcap = { "final_logit_softcapping", 0 },
-		.window = { .width = { "sliding_window", 4096 }, .enabled = { .otherwise = true },
-		            .period = { "sliding_window_pattern", 6 }, .listed = true,
-		            .theta = { "rope_local_base_freq", 10000 } },
-		.refused = { { "use_bidirectional_attention", "attention to later tokens is not supported" } },
+		GEMMA3_FACTS,
 	},
 	{
 		.name = "gemma3", .nested = "text_config",
 		.prefix = "language_model.model.|model.language_model.",
-		.tensors = sandwich_tensors, .keys = &gemma_keys,
-		.kv_heads = 4, .head_width = 256,
-		.context = 131072, .norm_eps = 1e-6, .theta = 1e6, .rotary_part = 1,
-		.norm = NORM_RMS, .norm_plus_one = true, .post_norms = true, .qk_norm = QK_NORM_HEAD,
-		.embed_sqrt_width = true, .gated = true, .activation = "gelu_pytorch_tanh",
-		.scaled = { .otherwise = true }, .scale_width = { "query_pre_attn_scalar", 256 },
-		.qkv_bias = { "attention_bias", false }, .proj_bias = { "attention_bias", false },
-		.tied = { "tie_word_embeddings", true },
-		.logits_softcap = { "final_logit_softcapping", 0 },
-		.window = { .width = { "sliding_window", 4096 }, .enabled = { .otherwise = true },
-		            .period = { "sliding_window_pattern", 6 }, .listed = true,
-		            .theta = { "rope_local_base_freq", 10000 } },
-		.refused = { { "use_bidirectional_attention", "attention to later tokens is not supported" } },
+		GEMMA3_FACTS,
 	},
 	{
 		.name = "gemma", .prefix = "model.",
